@@ -1,0 +1,1 @@
+"""What the data means as features: transformations, Feast definitions and Feast plug-ins."""

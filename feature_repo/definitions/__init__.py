@@ -1,0 +1,1 @@
+"""Feast objects only; imports inside are relative because the `feast` CLI loads files by path."""

@@ -1,0 +1,1 @@
+"""When things run: Prefect flows, deployments and the `poplift` command."""

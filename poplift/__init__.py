@@ -1,0 +1,1 @@
+"""What everything stands on: settings, clock, contracts, sources, lake and the doors to outside systems."""

@@ -1,0 +1,1 @@
+"""One definition per table and the check that every row passes once, at the boundary."""

@@ -1,0 +1,158 @@
+"""The one reader of the environment: a profile is a file of values, variables named POPLIFT_… override it."""
+
+import tomllib
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import AwareDatetime, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+DEMO_SHOPPER_KEY = "public-demo-key"
+
+
+class SettingsError(Exception):
+    """A setting is missing or wrong; the message names the variable."""
+
+
+class ProfileFile(PydanticBaseSettingsSource):
+    """Values of `poplift/profiles/<profile>.toml`, below the environment in rank."""
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
+        """Unused: the whole file is handed over at once."""
+        return None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        """Read the file of the profile that arguments or the environment name."""
+        name = str(self.current_state.get("profile", "local"))
+        path = Path(__file__).parent / "profiles" / f"{name}.toml"
+        if not path.exists():
+            known = ", ".join(sorted(p.stem for p in path.parent.glob("*.toml")))
+            raise SettingsError(f"POPLIFT_PROFILE={name!r} is not a profile; choose one of: {known}")
+        return tomllib.loads(path.read_text())
+
+
+class Settings(BaseSettings):
+    """Everything that differs between a laptop and production, read once at the entry point."""
+
+    model_config = SettingsConfigDict(env_prefix="POPLIFT_", frozen=True, extra="forbid")
+
+    profile: Literal["local", "production"] = Field("local", description="Which file of defaults applies.")
+    home: Path = Field(REPOSITORY / "var", description="Folder of all state of the local profile.")
+    business_time: AwareDatetime = Field(
+        datetime(2018, 1, 2, 5, tzinfo=UTC),
+        description="Until when the data is known; decides features, ages and the coming week.",
+    )
+    seed: int = Field(7, ge=0, description="Seed of every random draw.")
+    threads: int = Field(2, ge=1, description="Threads of training; part of the model file's bytes.")
+    shopper_key: SecretStr = Field(
+        SecretStr(DEMO_SHOPPER_KEY),
+        description="Key of the pseudonyms of shoppers; must be set in production.",
+    )
+    search_trials: int = Field(6, ge=1, description="Trials of the hyper-parameter search.")
+
+    postgres_url: str | None = Field(
+        None, description="postgresql+psycopg://user@host:port/ without database."
+    )
+    database_prefix: str = Field(
+        "poplift", pattern=r"^[a-z][a-z0-9_]{0,40}$", description="Prefix of databases."
+    )
+    redis_url: str | None = Field(
+        None, description="host:port of the online store, with Feast's options after it."
+    )
+    mlflow_url: str | None = Field(
+        None, description="Tracking server; without one the database is used directly."
+    )
+    artifact_url: str | None = Field(
+        None, description="Where MLflow keeps artifacts; a folder under home by default."
+    )
+
+    api_host: str = Field("127.0.0.1", description="Address the API binds to.")
+    api_port: int = Field(8000, ge=0, le=65535, description="Port of the API.")
+    mlflow_port: int = Field(5000, ge=0, le=65535, description="Port of the MLflow UI of `make up`.")
+    prefect_port: int = Field(4200, ge=0, le=65535, description="Port of the Prefect UI of `make up`.")
+    feast_port: int = Field(8888, ge=0, le=65535, description="Port of the Feast UI of `make up`.")
+    reports_port: int = Field(8001, ge=0, le=65535, description="Port of the HTML reports of `make up`.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments over environment over profile file over defaults."""
+        return init_settings, env_settings, ProfileFile(settings_cls)
+
+    @model_validator(mode="after")
+    def _production_names_its_servers(self) -> Self:
+        if self.profile == "production":
+            missing = [n for n in ("postgres_url", "redis_url") if getattr(self, n) is None]
+            if missing:
+                names = ", ".join(f"POPLIFT_{n.upper()}" for n in missing)
+                raise ValueError(f"profile 'production' needs {names}")
+            if self.shopper_key.get_secret_value() == DEMO_SHOPPER_KEY:
+                raise ValueError("profile 'production' needs POPLIFT_SHOPPER_KEY: the demo key is public")
+        return self
+
+    @cached_property
+    def lake_dir(self) -> Path:
+        """Root of the bitemporal Parquet tables."""
+        return self.home / "lake"
+
+    @cached_property
+    def features_dir(self) -> Path:
+        """Root of the feature tables that Feast reads."""
+        return self.home / "features"
+
+    @cached_property
+    def releases_dir(self) -> Path:
+        """Releases and the pointer to the served one."""
+        return self.home / "releases"
+
+    @cached_property
+    def reports_dir(self) -> Path:
+        """HTML reports."""
+        return self.home / "reports"
+
+    @cached_property
+    def predictions_dir(self) -> Path:
+        """Batch scores, one file a week."""
+        return self.home / "predictions"
+
+    @cached_property
+    def decisions_dir(self) -> Path:
+        """The decision log."""
+        return self.home / "decisions"
+
+    def database_url(self, name: str) -> str:
+        """SQLAlchemy URL of one of the platform's databases: `registry`, `mlflow` or `prefect`."""
+        if self.postgres_url is not None:
+            return f"{self.postgres_url.rstrip('/')}/{self.database_prefix}_{name}"
+        return f"sqlite:///{self.home / f'{name}.db'}"
+
+    @cached_property
+    def mlflow_tracking_uri(self) -> str:
+        """Server if there is one, else the database."""
+        return self.mlflow_url or self.database_url("mlflow")
+
+    @cached_property
+    def mlflow_artifact_root(self) -> str:
+        """URL of the artifact folder or bucket."""
+        return self.artifact_url or (self.home / "mlflow-artifacts").as_uri()
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read profile and environment; raise SettingsError that names the variable when a value is wrong."""
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        lines = [
+            f"{'POPLIFT_' + str(e['loc'][0]).upper() if e['loc'] else 'settings'}: {e['msg']}"
+            for e in error.errors()
+        ]
+        raise SettingsError("; ".join(lines)) from error

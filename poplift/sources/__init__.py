@@ -1,0 +1,1 @@
+"""Outside data turned into contract events; nothing downstream knows where data came from."""
