@@ -1,0 +1,134 @@
+"""Append-only, bitemporal Parquet: nothing is overwritten, and `read(as_of=...)` gives the same rows for ever."""
+
+import hashlib
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from uuid import uuid4
+
+import duckdb
+import ibis
+
+from poplift.contracts.schema import Contract
+from poplift.contracts.tables import contract
+
+UNIQUE_KEYS = "poplift_unique_keys"
+
+
+class LakeError(Exception):
+    """A table cannot be read or written; the message says which and what to do."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One immutable file of a table, named for the hash of its bytes."""
+
+    path: Path
+    rows: int
+    is_new: bool
+
+
+class Lake:
+    """A folder with one sub-folder per table; writers rename finished files into place, so readers need no lock."""
+
+    def __init__(self, root: Path, *, threads: int = 2, memory: str = "2GB") -> None:
+        self.root = root
+        self._threads = threads
+        self._memory = memory
+
+    @cached_property
+    def connection(self) -> duckdb.DuckDBPyConnection:
+        """DuckDB in UTC, with bounded memory that spills under the lake's own folder."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        connection = duckdb.connect(
+            config={
+                "threads": self._threads,
+                "memory_limit": self._memory,
+                "temp_directory": str(self.root / ".spill"),
+            }
+        )
+        connection.sql("SET TimeZone = 'UTC'")
+        return connection
+
+    @cached_property
+    def backend(self) -> ibis.BaseBackend:
+        """The same connection for Ibis expressions."""
+        return ibis.duckdb.from_connection(self.connection)
+
+    def append(
+        self, table: str, query: str, *, has_unique_keys: bool = False, folder: str = ""
+    ) -> Part | None:
+        """Write the rows of `query` as one new part; None when there are none, `is_new` False when they are here.
+
+        `has_unique_keys` promises that no key repeats in `query`, which spares readers of a lone part the comparison
+        of versions. A crash leaves only a `.partial` file that no reader looks at and the next append of the table removes.
+        """
+        target = self.root / folder / table
+        target.mkdir(parents=True, exist_ok=True)
+        for left in target.glob("*.partial"):
+            left.unlink(missing_ok=True)
+        partial = target / f"{uuid4().hex}.partial"
+        (rows,) = self.connection.execute(
+            f"COPY ({query}) TO '{partial}' "
+            f"(FORMAT parquet, KV_METADATA {{{UNIQUE_KEYS}: '{str(has_unique_keys).lower()}'}})"
+        ).fetchone() or (0,)
+        if not rows:
+            partial.unlink()
+            return None
+        with partial.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            os.fsync(file.fileno())
+        part = target / f"part-{digest[:24]}.parquet"
+        is_new = not part.exists()
+        partial.replace(part)
+        return Part(part, int(rows), is_new)
+
+    def parts(self, table: str, *, folder: str = "") -> list[Path]:
+        """Finished files of a table in a stable order."""
+        return sorted((self.root / folder / table).glob("part-*.parquet"))
+
+    def read(
+        self, table: str, *, as_of: datetime, only: Mapping[str, Iterable[str | int]] | None = None
+    ) -> ibis.Table:
+        """The newest version of every row that was known at `as_of`; columns of the contract, in its order.
+
+        `only` keeps rows whose key columns have one of the given values, before versions are compared.
+        Raises LakeError when nothing was ever ingested, or `only` names a column outside the key.
+        """
+        return self.backend.sql(self.query(table, as_of=as_of, only=only))
+
+    def query(
+        self, table: str, *, as_of: datetime, only: Mapping[str, Iterable[str | int]] | None = None
+    ) -> str:
+        """`read` as SQL of this lake's connection."""
+        known = contract(table)
+        parts = self.parts(table)
+        if not parts:
+            raise LakeError(f"table {table} is empty under {self.root}: run `poplift ingest` first")
+        outside = set(only or {}) - set(known.key)
+        if outside:
+            raise LakeError(f"table {table}: cannot filter by {sorted(outside)}, the key is {known.key}")
+        filters = [f"created_at <= TIMESTAMPTZ '{as_of.isoformat()}'"]
+        for column, values in (only or {}).items():
+            literals = ", ".join(f"'{v}'" if isinstance(v, str) else str(v) for v in values)
+            filters.append(f'"{column}" IN ({literals})')
+        columns = ", ".join(f'"{c}"' for c in known.column_names)
+        files = ", ".join(f"'{p}'" for p in parts)
+        newest = "" if len(parts) == 1 and self._is_unique(parts[0]) else _newest_version(known)
+        return f"SELECT {columns} FROM read_parquet([{files}]) WHERE {' AND '.join(filters)}{newest}"
+
+    def _is_unique(self, part: Path) -> bool:
+        rows = self.connection.execute(
+            "SELECT value FROM parquet_kv_metadata(?) WHERE key = ?", [str(part), UNIQUE_KEYS.encode()]
+        ).fetchall()
+        return bool(rows) and rows[0][0] == b"true"
+
+
+def _newest_version(known: Contract) -> str:
+    key = ", ".join(f'"{c}"' for c in known.key)
+    rest = ", ".join(f'"{c}"' for c in known.column_names if c not in known.key)
+    # Equal created_at can only come from two parts; the order of the values makes the winner the same for ever.
+    return f" QUALIFY row_number() OVER (PARTITION BY {key} ORDER BY created_at DESC, {rest}) = 1"
