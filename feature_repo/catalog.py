@@ -1,0 +1,159 @@
+"""The one home of feature names: every view with its features, units, age limits and the code that builds it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+import ibis
+
+from feature_repo.transformations.outlet_ppg_promotion import outlet_ppg_promotion
+from feature_repo.transformations.outlet_ppg_sales import outlet_ppg_sales
+from feature_repo.transformations.outlet_trend import outlet_trend
+from feature_repo.transformations.planned_activation import INPUTS
+from feature_repo.transformations.ppg_trend import ppg_trend
+from feature_repo.transformations.sources import Sources
+
+__all__ = [
+    "BATCH_FEATURES",
+    "DEMAND_SERVING",
+    "DEMAND_TRAINING",
+    "MODEL_FEATURES",
+    "ON_DEMAND",
+    "ON_DEMAND_INPUTS",
+    "REQUEST_FIELDS",
+    "VIEWS",
+    "Feature",
+    "Sources",
+    "View",
+]
+
+OWNER = "product-ml"
+HARD_AGE = timedelta(days=21)  # older than three weeks: serving falls back to defaults and says so
+SOFT_AGE = timedelta(days=8)  # data is weekly, one day late; older than that is flagged
+
+DEMAND_TRAINING = "demand_training_v1"  # batch views and the on-demand view
+DEMAND_SERVING = "demand_serving_v1"  # batch views only; serving applies planned_activation per candidate
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One column: its name is unique over all views."""
+
+    name: str
+    description: str
+    unit: str
+
+
+@dataclass(frozen=True)
+class View:
+    """One feature table: entity columns, event_timestamp, created_timestamp and float64 features."""
+
+    name: str
+    entities: tuple[str, ...]
+    features: tuple[Feature, ...]
+    description: str
+    build: Callable[[Sources], ibis.Table]
+    ttl: timedelta = HARD_AGE
+    soft_age: timedelta = SOFT_AGE
+    owner: str = OWNER
+
+
+RATE = "baskets/week"
+USD = "USD/unit"
+
+VIEWS: tuple[View, ...] = (
+    View(
+        name="outlet_ppg_sales",
+        entities=("outlet_id", "ppg_id"),
+        description="One row per managed outlet x ppg x week: what sold lately.",
+        build=outlet_ppg_sales,
+        features=(
+            Feature("transactions_lag_1", "Transactions of the last closed week", "baskets"),
+            Feature("transactions_lag_2", "Transactions two weeks ago", "baskets"),
+            Feature("transactions_lag_3", "Transactions three weeks ago", "baskets"),
+            Feature("transactions_lag_4", "Transactions four weeks ago", "baskets"),
+            Feature("transactions_mean_4w", "Mean transactions over 4 weeks", RATE),
+            Feature("transactions_mean_13w", "Mean transactions over 13 weeks", RATE),
+            Feature("transactions_mean_all", "Mean transactions over all history", RATE),
+            Feature("transactions_max_13w", "Best week of the last 13", "baskets"),
+            Feature("zero_share_13w", "Share of the last 13 weeks without a transaction", "share"),
+            Feature(
+                "weeks_since_sale", "Weeks from the last week with a sale; 27 = longer or never", "weeks"
+            ),
+            Feature("units_mean_13w", "Mean units over 13 weeks", "units/week"),
+            Feature("units_per_transaction_26w", "Units per transaction over 26 weeks", "units/basket"),
+        ),
+    ),
+    View(
+        name="outlet_ppg_promotion",
+        entities=("outlet_id", "ppg_id"),
+        description="One row per managed outlet x ppg x week: promotion history and what it came with.",
+        build=outlet_ppg_promotion,
+        features=(
+            Feature("base_rate", "Mean transactions over weeks without promotion, shrunk", RATE),
+            Feature("promoted_rate", "Mean transactions over promoted weeks, shrunk", RATE),
+            Feature("display_share_13w", "Share of the last 13 weeks on display", "share"),
+            Feature("mailer_share_13w", "Share of the last 13 weeks in the mailer", "share"),
+            Feature("display_lag_1", "On display last week", "0/1"),
+            Feature("mailer_lag_1", "In the mailer last week", "0/1"),
+            Feature("promoted_weeks_4w", "Promoted weeks of the last 4", "weeks"),
+            Feature("weeks_since_promotion", "Weeks from the last promotion; 27 = longer or never", "weeks"),
+        ),
+    ),
+    View(
+        name="outlet_trend",
+        entities=("outlet_id",),
+        description="One row per managed outlet x week: traffic over all products.",
+        build=outlet_trend,
+        features=(
+            Feature("outlet_baskets_4w", "Mean baskets of the outlet over 4 weeks", RATE),
+            Feature("outlet_baskets_13w", "Mean baskets of the outlet over 13 weeks", RATE),
+            Feature("outlet_category_baskets_4w", "Mean baskets with the managed categories, 4 weeks", RATE),
+            Feature(
+                "outlet_category_baskets_13w", "Mean baskets with the managed categories, 13 weeks", RATE
+            ),
+            Feature("outlet_shoppers_4w", "Mean distinct shoppers over 4 weeks", "shoppers/week"),
+            Feature("outlet_shoppers_13w", "Mean distinct shoppers over 13 weeks", "shoppers/week"),
+        ),
+    ),
+    View(
+        name="ppg_trend",
+        entities=("ppg_id",),
+        description="One row per managed ppg x week: chain-level demand and price.",
+        build=ppg_trend,
+        features=(
+            Feature("base_price_13w", "Median regular price over 13 weeks", USD),
+            Feature("ppg_transactions_1w", "Transactions per managed outlet, last week", RATE),
+            Feature("ppg_transactions_4w", "Transactions per managed outlet, 4 weeks", RATE),
+            Feature("ppg_transactions_13w", "Transactions per managed outlet, 13 weeks", RATE),
+            Feature("ppg_trend_4w", "4-week over 13-week transactions", "ratio"),
+            Feature("ppg_promoted_share_13w", "Share of outlet-weeks promoted over 13 weeks", "share"),
+            Feature("price_lag_1", "Planned price of the last closed week", USD),
+            Feature("depth_lag_1", "Price cut of the last closed week against the base price", "share"),
+        ),
+    ),
+)
+
+REQUEST_FIELDS: tuple[Feature, ...] = (
+    Feature("planned_display", "Display planned for the coming week", "0/1"),
+    Feature("planned_mailer", "Mailer planned for the coming week", "0/1"),
+    Feature("planned_price", "Price planned for the coming week", USD),
+    Feature("planned_week_start_day", "First local day of the coming week", "days since 1970-01-01"),
+)
+
+ON_DEMAND_INPUTS = INPUTS
+ON_DEMAND: tuple[Feature, ...] = (
+    Feature("plan_display", "Display planned", "0/1"),
+    Feature("plan_mailer", "Mailer planned", "0/1"),
+    Feature("plan_both", "Display and mailer planned together", "0/1"),
+    Feature("plan_depth", "Planned price cut against the base price", "share"),
+    Feature("plan_price_ratio", "Planned price over base price", "ratio"),
+    Feature("plan_expected_rate", "Past rate under the planned promotion state", RATE),
+    Feature("weeks_to_holiday", "Weeks until the next holiday; 0 = in the week, capped at 8", "weeks"),
+    Feature("weeks_since_holiday", "Weeks since the last holiday; 0 = in the week, capped at 8", "weeks"),
+    Feature("year_sin", "Phase of the year, sine", "1"),
+    Feature("year_cos", "Phase of the year, cosine", "1"),
+)
+
+BATCH_FEATURES: tuple[str, ...] = tuple(f.name for view in VIEWS for f in view.features)
+MODEL_FEATURES: tuple[str, ...] = (*BATCH_FEATURES, *(f.name for f in ON_DEMAND))

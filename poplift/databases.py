@@ -1,0 +1,60 @@
+"""The platform's SQL databases: made when they are missing, so that a first start needs no hand work."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from filelock import FileLock
+from sqlalchemy import create_engine, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ProgrammingError
+
+from poplift.settings import Settings
+
+DATABASES = ("registry", "mlflow", "prefect")
+DUPLICATE_DATABASE = "42P04"
+LOCK_SECONDS = 600
+
+
+def ensure_databases(settings: Settings) -> None:
+    """Create home and, on Postgres, the databases of this prefix; does nothing where they exist."""
+    settings.home.mkdir(parents=True, exist_ok=True)
+    if settings.postgres_url is None:
+        return
+    server = create_engine(f"{settings.postgres_url.rstrip('/')}/postgres", isolation_level="AUTOCOMMIT")
+    try:
+        with server.connect() as connection:
+            for name in DATABASES:
+                database = make_url(settings.database_url(name)).database
+                found = connection.execute(
+                    text("SELECT 1 FROM pg_database WHERE datname = :n"), {"n": database}
+                ).first()
+                if found is None:
+                    _create(connection, str(database))
+    finally:
+        server.dispose()
+
+
+@contextmanager
+def registry_lock(settings: Settings) -> Iterator[None]:
+    """One writer of the Feast registry at a time: it reads, changes and writes whole objects without a row lock."""
+    if settings.postgres_url is None:
+        settings.home.mkdir(parents=True, exist_ok=True)
+        with FileLock(settings.home / "registry.lock", timeout=LOCK_SECONDS):
+            yield
+        return
+    engine = create_engine(settings.database_url("registry"))
+    try:
+        with engine.connect() as connection:
+            connection.execute(text("SELECT pg_advisory_lock(hashtext('feast-registry'))"))
+            yield
+            connection.execute(text("SELECT pg_advisory_unlock(hashtext('feast-registry'))"))
+    finally:
+        engine.dispose()  # ends the session, and with it the lock, whatever happened inside
+
+
+def _create(connection, database: str) -> None:  # type: ignore[no-untyped-def]
+    try:
+        connection.execute(text(f'CREATE DATABASE "{database}"'))
+    except ProgrammingError as error:
+        if getattr(error.orig, "sqlstate", None) != DUPLICATE_DATABASE:  # another process was first
+            raise

@@ -1,0 +1,160 @@
+"""The door to Feast outside `feature_repo`: configuration from settings, apply, materialise, training and online reads."""
+
+import os
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from poplift.databases import registry_lock
+from poplift.settings import REPOSITORY, Settings
+
+if TYPE_CHECKING:
+    from feast import FeatureStore
+
+REPOSITORY_FOLDER = REPOSITORY / "feature_repo"
+# Without these a Redis that does not answer hangs a request for ever; `retry=null` keeps redis-py from trying again.
+READ_DEADLINE = "socket_timeout=0.25,socket_connect_timeout=0.25,retry=null"
+WRITE_DEADLINE = "socket_timeout=30,socket_connect_timeout=5"
+
+
+class FeatureStoreError(Exception):
+    """Features cannot be had; the message says which and what to do."""
+
+
+@dataclass(frozen=True)
+class OnlineFeatures:
+    """Rows in the order asked for: values (NaN = missing), event times per view (NaT = missing), and who was found."""
+
+    values: Mapping[str, np.ndarray]
+    event_timestamps: Mapping[str, np.ndarray]
+    found: np.ndarray
+
+
+def configuration(settings: Settings, *, redis_options: str = WRITE_DEADLINE) -> dict[str, Any]:
+    """The content of feature_store.yaml; every path absolute."""
+    online: dict[str, Any] = {"type": "sqlite", "path": str(settings.home / "online.db")}
+    if settings.redis_url is not None:
+        online = {"type": "redis", "connection_string": f"{settings.redis_url},{redis_options}"}
+    return {
+        "project": settings.database_prefix,
+        "provider": "local",
+        "registry": {
+            "registry_type": "sql",
+            "path": settings.database_url("registry"),
+            "cache_ttl_seconds": 60,
+            "serve_features_while_materializing": True,
+        },
+        "offline_store": {"type": "duckdb"},
+        "online_store": online,
+        "batch_engine": {
+            "type": "feature_repo.engine.BusinessTimeEngine",
+            "business_time": settings.business_time.isoformat(),
+        },
+        "entity_key_serialization_version": 3,
+    }
+
+
+def render(settings: Settings, path: Path = REPOSITORY_FOLDER / "feature_store.yaml") -> Path:
+    """Write feature_store.yaml for the `feast` CLI; left alone when it says the same already."""
+    header = "# Rendered by `poplift init` from the settings; not kept in git. Change the settings, not this file.\n"
+    content = header + yaml.safe_dump(configuration(settings), sort_keys=False)
+    if not path.exists() or path.read_text() != content:
+        partial = path.with_suffix(".partial")
+        partial.write_text(content)
+        partial.replace(path)
+    return path
+
+
+def open_store(settings: Settings, *, redis_options: str = WRITE_DEADLINE) -> "FeatureStore":
+    """A Feast store of these settings; imports Feast, which takes seconds."""
+    before = os.environ.get("PROMETHEUS_MULTIPROCESS_DIR")  # noqa: TID251 # undoing what importing Feast does to it
+    from feast import FeatureStore, RepoConfig
+
+    if before is None:
+        os.environ.pop("PROMETHEUS_MULTIPROCESS_DIR", None)  # noqa: TID251 # would silence this process's /metrics
+    config = RepoConfig(repo_path=REPOSITORY_FOLDER, **configuration(settings, redis_options=redis_options))
+    return FeatureStore(config=config)
+
+
+def apply(settings: Settings, objects: Sequence[Any]) -> tuple[str, ...]:
+    """Register Feast objects and remove views and services that are no longer defined; returns the names."""
+    with registry_lock(settings):
+        store = open_store(settings)
+        kept = {o.name for o in objects}
+        gone = [o for o in (*store.list_feature_services(), *store.list_all_feature_views()) if o.name not in kept]
+        store.apply(list(objects), objects_to_delete=gone, partial=False)
+    if settings.redis_url is None:
+        # Kept in the file: a long write would otherwise lock readers out.
+        with sqlite3.connect(settings.home / "online.db") as connection:
+            connection.execute("PRAGMA journal_mode=WAL")
+    return tuple(sorted(kept))
+
+
+def materialize(settings: Settings) -> None:
+    """Bring the online store up to business time; a second run writes only what is new."""
+    with registry_lock(settings):
+        open_store(settings).materialize_incremental(end_date=settings.business_time)
+
+
+def historical_features(settings: Settings, *, entities: pd.DataFrame, service: str) -> pd.DataFrame:
+    """Point-in-time features as known at each row's event_timestamp; rows and their order are those of `entities`.
+
+    `entities` holds the entity keys, event_timestamp (UTC) and the request fields. Raises FeatureStoreError when a
+    row would be lost.
+    """
+    store = open_store(settings)
+    asked = entities.assign(_row=np.arange(len(entities)))
+    job = store.get_historical_features(
+        entity_df=asked, features=store.get_feature_service(service), filter_by_created_timestamp=True
+    )
+    frame = job.to_df().sort_values("_row", ignore_index=True)
+    if len(frame) != len(entities):
+        raise FeatureStoreError(f"service {service}: {len(entities)} rows asked for, {len(frame)} came back")
+    return frame.drop(columns="_row").set_index(entities.index)
+
+
+class OnlineReader:
+    """Reads one feature service from the online store; made once per process, the registry is cached inside."""
+
+    def __init__(self, settings: Settings, *, service: str) -> None:
+        self._store = open_store(settings, redis_options=READ_DEADLINE)
+        try:
+            self._service = self._store.get_feature_service(service)
+        except Exception as error:
+            raise FeatureStoreError(
+                f"feature service {service} is not in the registry: run `poplift features` ({error})"
+            ) from error
+        self._views = {
+            p.name: [f.name for f in p.features] for p in self._service.feature_view_projections if p.features
+        }
+
+    def read(self, entities: Sequence[Mapping[str, str]]) -> OnlineFeatures:
+        """One row per entity, in order; errors of the store pass through."""
+        response = self._store.get_online_features(
+            features=self._service, entity_rows=[dict(e) for e in entities]
+        ).to_dict(include_event_timestamps=True)
+        names = [name for features in self._views.values() for name in features]
+        values = {name: np.array(response[name], dtype="float64") for name in names}
+        times = {view: _instants(response[f"{features[0]}__ts"]) for view, features in self._views.items()}
+        found = np.logical_and.reduce([~np.isnat(t) for t in times.values()])
+        return OnlineFeatures(values, times, found)
+
+
+def online_features(
+    settings: Settings, *, service: str, entities: Sequence[Mapping[str, str]]
+) -> OnlineFeatures:
+    """One read with a store of its own: for scripts and tests; serving keeps an OnlineReader."""
+    return OnlineReader(settings, service=service).read(entities)
+
+
+def _instants(seconds: Sequence[int]) -> np.ndarray:
+    stamps = np.array(seconds, dtype="int64")
+    instants = (stamps * 1_000_000).astype("datetime64[us]")
+    instants[stamps == 0] = np.datetime64("NaT")  # Redis says 1970 for what it does not have
+    return instants

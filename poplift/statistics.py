@@ -1,0 +1,86 @@
+"""Intervals for comparisons over a panel: outlets and weeks are resampled together, never single cells."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+Statistic = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate and the bounds that resampling gives it at `level`."""
+
+    estimate: float
+    low: float
+    high: float
+    level: float
+
+    def below(self, bound: float) -> bool:
+        """Whether the whole interval lies below the bound."""
+        return self.high < bound
+
+    def above(self, bound: float) -> bool:
+        """Whether the whole interval lies above the bound."""
+        return self.low > bound
+
+
+def block_bootstrap(
+    columns: np.ndarray,
+    *,
+    outlet: np.ndarray,
+    week: np.ndarray,
+    statistic: Statistic,
+    draws: int = 2000,
+    level: float = 0.95,
+    seed: int,
+) -> Interval:
+    """Percentile interval of a statistic of column sums, with outlets and weeks resampled independently.
+
+    `columns` is (rows, k): what is summed per cell, e.g. two models' losses and a one. `statistic` maps sums of
+    shape (..., k) to shape (...). A cell drawn with an outlet i times and with a week j times weighs i*j: the
+    pigeonhole bootstrap of Owen (2007), Annals of Applied Statistics 1(2), which is conservative when both outlets
+    and weeks matter. Raises ValueError on fewer than two outlets or weeks, or on a value that is not finite.
+    """
+    values = np.asarray(columns, dtype="float64").reshape(len(outlet), -1)
+    if not np.isfinite(values).all():
+        raise ValueError("bootstrap: a value is NaN or infinite; drop or repair such rows before comparing")
+    _, row = np.unique(outlet, return_inverse=True)
+    _, column = np.unique(week, return_inverse=True)
+    rows, weeks = int(row.max()) + 1, int(column.max()) + 1
+    if min(rows, weeks) < 2:
+        raise ValueError(f"bootstrap: {rows} outlets and {weeks} weeks; at least two of each are needed")
+    sums = np.stack(
+        [np.bincount(row * weeks + column, weights=v, minlength=rows * weeks) for v in values.T], axis=-1
+    ).reshape(rows, weeks, -1)
+    random = np.random.default_rng(seed)
+    outlets_drawn = random.multinomial(rows, np.full(rows, 1 / rows), size=draws).astype("float64")
+    weeks_drawn = random.multinomial(weeks, np.full(weeks, 1 / weeks), size=draws).astype("float64")
+    by_week = np.tensordot(outlets_drawn, sums, axes=1)
+    totals = np.einsum("bw,bwk->bk", weeks_drawn, by_week)
+    drawn = statistic(totals)
+    low, high = np.nanquantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(statistic(sums.sum(axis=(0, 1)))), float(low), float(high), level)
+
+
+def relative_change(
+    loss: np.ndarray,
+    reference: np.ndarray,
+    *,
+    outlet: np.ndarray,
+    week: np.ndarray,
+    draws: int = 2000,
+    level: float = 0.95,
+    seed: int,
+) -> Interval:
+    """Paired change of a mean loss against a reference's on the same cells: -0.2 means 20 % lower."""
+    return block_bootstrap(
+        np.column_stack([loss, reference]),
+        outlet=outlet,
+        week=week,
+        statistic=lambda totals: totals[..., 0] / totals[..., 1] - 1.0,
+        draws=draws,
+        level=level,
+        seed=seed,
+    )
