@@ -37,7 +37,7 @@ def build(
     digest = _digest(lake, as_of)
     if record.exists():
         stored = json.loads(record.read_text())
-        if stored["digest"] == digest and all((features_dir / f"{v.name}.parquet").exists() for v in VIEWS):
+        if stored["digest"] == digest and all(table_path(features_dir, v.name).exists() for v in VIEWS):
             return Built(digest, stored["rows"], is_new=False)
     features_dir.mkdir(parents=True, exist_ok=True)
     tables = sources(lake, as_of=as_of)
@@ -51,6 +51,11 @@ def build(
     partial.write_text(json.dumps(asdict(built)))
     partial.replace(record)
     return built
+
+
+def table_path(features_dir: Path, view: str) -> Path:
+    """Where the table of a view lies: one folder a view."""
+    return features_dir / view / "features.parquet"
 
 
 def sources(lake: Lake, *, as_of: datetime) -> Sources:
@@ -72,9 +77,7 @@ def _snapshot(
 ) -> ibis.Table:
     """The table read once into memory: every view would otherwise read and compare its versions again."""
     name = f"_snapshot_{table}"
-    lake.connection.sql(
-        f"CREATE OR REPLACE TEMP TABLE {name} AS {lake.query(table, as_of=as_of, only=only)}"
-    )
+    lake.connection.sql(f"CREATE OR REPLACE TEMP TABLE {name} AS {lake.query(table, as_of=as_of, only=only)}")
     return lake.backend.sql(f"SELECT * FROM {name}")
 
 
@@ -93,11 +96,13 @@ def refuse_empty_weeks(tables: Sources) -> None:
 
 def _write(lake: Lake, view: View, tables: Sources, features_dir: Path) -> int:
     expression = view.build(tables).order_by(["event_timestamp", *view.entities])
-    partial = features_dir / f"{view.name}.partial"
+    target = table_path(features_dir, view.name)
+    target.parent.mkdir(exist_ok=True)
+    partial = target.with_suffix(".partial")
     (rows,) = lake.connection.execute(
         f"COPY ({ibis.to_sql(expression, dialect='duckdb')}) TO '{partial}' (FORMAT parquet)"
     ).fetchone() or (0,)
-    partial.replace(features_dir / f"{view.name}.parquet")
+    partial.replace(target)
     return int(rows)
 
 

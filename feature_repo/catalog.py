@@ -77,9 +77,7 @@ VIEWS: tuple[View, ...] = (
             Feature("transactions_mean_all", "Mean transactions over all history", RATE),
             Feature("transactions_max_13w", "Best week of the last 13", "baskets"),
             Feature("zero_share_13w", "Share of the last 13 weeks without a transaction", "share"),
-            Feature(
-                "weeks_since_sale", "Weeks from the last week with a sale; 27 = longer or never", "weeks"
-            ),
+            Feature("weeks_since_sale", "Weeks from the last week with a sale; 27 = longer or never", "weeks"),
             Feature("units_mean_13w", "Mean units over 13 weeks", "units/week"),
             Feature("units_per_transaction_26w", "Units per transaction over 26 weeks", "units/basket"),
         ),
@@ -109,9 +107,7 @@ VIEWS: tuple[View, ...] = (
             Feature("outlet_baskets_4w", "Mean baskets of the outlet over 4 weeks", RATE),
             Feature("outlet_baskets_13w", "Mean baskets of the outlet over 13 weeks", RATE),
             Feature("outlet_category_baskets_4w", "Mean baskets with the managed categories, 4 weeks", RATE),
-            Feature(
-                "outlet_category_baskets_13w", "Mean baskets with the managed categories, 13 weeks", RATE
-            ),
+            Feature("outlet_category_baskets_13w", "Mean baskets with the managed categories, 13 weeks", RATE),
             Feature("outlet_shoppers_4w", "Mean distinct shoppers over 4 weeks", "shoppers/week"),
             Feature("outlet_shoppers_13w", "Mean distinct shoppers over 13 weeks", "shoppers/week"),
         ),

@@ -14,10 +14,10 @@ class FutureIntervalError(Exception):
     """A materialisation was asked for beyond what is known; nothing was written."""
 
 
-class BusinessTimeEngineConfig(LocalComputeEngineConfig):
+class BusinessTimeEngineConfig(LocalComputeEngineConfig):  # type: ignore[misc]
     """Named in feature_store.yaml as `batch_engine`; `business_time` is rendered from the settings."""
 
-    type: str = "feature_repo.engine.BusinessTimeEngine"  # type: ignore[assignment]
+    type: str = "feature_repo.engine.BusinessTimeEngine"
     business_time: AwareDatetime
 
 
@@ -31,8 +31,8 @@ class BusinessTimeEngine(LocalComputeEngine):  # type: ignore[misc]
         business_time = self.repo_config.batch_engine.business_time
         if end > business_time:
             raise FutureIntervalError(
-                f"{task.feature_view.name}: asked to materialise until {end:%Y-%m-%dT%H:%M:%S}, but data is known until "
-                f"{business_time:%Y-%m-%dT%H:%M:%S} (business time). A later end would move the watermark past data "
+                f"{task.feature_view.name}: asked to materialise until {end:%Y-%m-%dT%H:%M:%S}, but data is known "
+                f"until {business_time:%Y-%m-%dT%H:%M:%S} (business time). A later end would move the watermark past data "
                 f"still to come. Use: feast -c feature_repo materialize-incremental {business_time:%Y-%m-%dT%H:%M:%S}"
             )
         if task.start_time >= end:

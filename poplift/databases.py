@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from filelock import FileLock
 from sqlalchemy import create_engine, text
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import Connection, make_url
 from sqlalchemy.exc import ProgrammingError
 
 from poplift.settings import Settings
@@ -52,7 +52,7 @@ def registry_lock(settings: Settings) -> Iterator[None]:
         engine.dispose()  # ends the session, and with it the lock, whatever happened inside
 
 
-def _create(connection, database: str) -> None:  # type: ignore[no-untyped-def]
+def _create(connection: Connection, database: str) -> None:
     try:
         connection.execute(text(f'CREATE DATABASE "{database}"'))
     except ProgrammingError as error:

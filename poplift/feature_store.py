@@ -1,4 +1,4 @@
-"""The door to Feast outside `feature_repo`: configuration from settings, apply, materialise, training and online reads."""
+"""The door to Feast outside `feature_repo`: configuration, apply, materialise, training and online reads."""
 
 import os
 import sqlite3
@@ -113,10 +113,10 @@ def historical_features(settings: Settings, *, entities: pd.DataFrame, service: 
     job = store.get_historical_features(
         entity_df=asked, features=store.get_feature_service(service), filter_by_created_timestamp=True
     )
-    frame = job.to_df().sort_values("_row", ignore_index=True)
+    frame: pd.DataFrame = job.to_df().sort_values("_row", ignore_index=True)
     if len(frame) != len(entities):
         raise FeatureStoreError(f"service {service}: {len(entities)} rows asked for, {len(frame)} came back")
-    return frame.drop(columns="_row").set_index(entities.index)
+    return frame.drop(columns="_row").set_axis(entities.index, axis=0)
 
 
 class OnlineReader:
@@ -146,9 +146,7 @@ class OnlineReader:
         return OnlineFeatures(values, times, found)
 
 
-def online_features(
-    settings: Settings, *, service: str, entities: Sequence[Mapping[str, str]]
-) -> OnlineFeatures:
+def online_features(settings: Settings, *, service: str, entities: Sequence[Mapping[str, str]]) -> OnlineFeatures:
     """One read with a store of its own: for scripts and tests; serving keeps an OnlineReader."""
     return OnlineReader(settings, service=service).read(entities)
 

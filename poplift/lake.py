@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import duckdb
 import ibis
+from filelock import FileLock
 
 from poplift.contracts.schema import Contract
 from poplift.contracts.tables import contract
@@ -58,19 +59,20 @@ class Lake:
         """The same connection for Ibis expressions."""
         return ibis.duckdb.from_connection(self.connection)
 
-    def append(
-        self, table: str, query: str, *, has_unique_keys: bool = False, folder: str = ""
-    ) -> Part | None:
+    def append(self, table: str, query: str, *, has_unique_keys: bool = False, folder: str = "") -> Part | None:
         """Write the rows of `query` as one new part; None when there are none, `is_new` False when they are here.
 
         `has_unique_keys` promises that no key repeats in `query`, which spares readers of a lone part the comparison
-        of versions. A crash leaves only a `.partial` file that no reader looks at and the next append of the table removes.
+        of versions. A crash leaves only a `.partial` file, which no reader looks at and the next append removes.
         """
         target = self.root / folder / table
         target.mkdir(parents=True, exist_ok=True)
-        for left in target.glob("*.partial"):
-            left.unlink(missing_ok=True)
-        partial = target / f"{uuid4().hex}.partial"
+        with FileLock(target / ".lock"):
+            for left in target.glob("*.partial"):
+                left.unlink()
+            return self._write(query, target / f"{uuid4().hex}.partial", has_unique_keys=has_unique_keys)
+
+    def _write(self, query: str, partial: Path, *, has_unique_keys: bool) -> Part | None:
         (rows,) = self.connection.execute(
             f"COPY ({query}) TO '{partial}' "
             f"(FORMAT parquet, KV_METADATA {{{UNIQUE_KEYS}: '{str(has_unique_keys).lower()}'}})"
@@ -81,7 +83,7 @@ class Lake:
         with partial.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
             os.fsync(file.fileno())
-        part = target / f"part-{digest[:24]}.parquet"
+        part = partial.with_name(f"part-{digest[:24]}.parquet")
         is_new = not part.exists()
         partial.replace(part)
         return Part(part, int(rows), is_new)
@@ -90,9 +92,7 @@ class Lake:
         """Finished files of a table in a stable order."""
         return sorted((self.root / folder / table).glob("part-*.parquet"))
 
-    def read(
-        self, table: str, *, as_of: datetime, only: Mapping[str, Iterable[str | int]] | None = None
-    ) -> ibis.Table:
+    def read(self, table: str, *, as_of: datetime, only: Mapping[str, Iterable[str | int]] | None = None) -> ibis.Table:
         """The newest version of every row that was known at `as_of`; columns of the contract, in its order.
 
         `only` keeps rows whose key columns have one of the given values, before versions are compared.
@@ -100,9 +100,7 @@ class Lake:
         """
         return self.backend.sql(self.query(table, as_of=as_of, only=only))
 
-    def query(
-        self, table: str, *, as_of: datetime, only: Mapping[str, Iterable[str | int]] | None = None
-    ) -> str:
+    def query(self, table: str, *, as_of: datetime, only: Mapping[str, Iterable[str | int]] | None = None) -> str:
         """`read` as SQL of this lake's connection."""
         known = contract(table)
         parts = self.parts(table)

@@ -53,21 +53,11 @@ class Settings(BaseSettings):
     )
     search_trials: int = Field(6, ge=1, description="Trials of the hyper-parameter search.")
 
-    postgres_url: str | None = Field(
-        None, description="postgresql+psycopg://user@host:port/ without database."
-    )
-    database_prefix: str = Field(
-        "poplift", pattern=r"^[a-z][a-z0-9_]{0,40}$", description="Prefix of databases."
-    )
-    redis_url: str | None = Field(
-        None, description="host:port of the online store, with Feast's options after it."
-    )
-    mlflow_url: str | None = Field(
-        None, description="Tracking server; without one the database is used directly."
-    )
-    artifact_url: str | None = Field(
-        None, description="Where MLflow keeps artifacts; a folder under home by default."
-    )
+    postgres_url: str | None = Field(None, description="postgresql+psycopg://user@host:port/ without database.")
+    database_prefix: str = Field("poplift", pattern=r"^[a-z][a-z0-9_]{0,40}$", description="Prefix of databases.")
+    redis_url: str | None = Field(None, description="host:port of the online store, with Feast's options after it.")
+    mlflow_url: str | None = Field(None, description="Tracking server; without one the database is used directly.")
+    artifact_url: str | None = Field(None, description="Where MLflow keeps artifacts; a folder under home by default.")
 
     api_host: str = Field("127.0.0.1", description="Address the API binds to.")
     api_port: int = Field(8000, ge=0, le=65535, description="Port of the API.")
@@ -152,7 +142,6 @@ def load_settings(**overrides: Any) -> Settings:
         return Settings(**overrides)
     except ValidationError as error:
         lines = [
-            f"{'POPLIFT_' + str(e['loc'][0]).upper() if e['loc'] else 'settings'}: {e['msg']}"
-            for e in error.errors()
+            f"{'POPLIFT_' + str(e['loc'][0]).upper() if e['loc'] else 'settings'}: {e['msg']}" for e in error.errors()
         ]
         raise SettingsError("; ".join(lines)) from error

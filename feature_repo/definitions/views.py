@@ -6,6 +6,7 @@ from feast import FeatureView, Field, FileSource
 from feast.data_format import ParquetFormat
 from feast.types import Float64, String
 
+from feature_repo.build import table_path
 from feature_repo.catalog import View
 
 from .entities import entities
@@ -15,7 +16,7 @@ def source(view: View, features_dir: Path) -> FileSource:
     """The Parquet table of a view, by absolute path: Feast resolves relative ones differently in three places."""
     return FileSource(
         name=f"{view.name}_table",
-        path=str(features_dir / f"{view.name}.parquet"),
+        path=str(table_path(features_dir, view.name)),
         file_format=ParquetFormat(),
         timestamp_field="event_timestamp",
         created_timestamp_column="created_timestamp",

@@ -23,9 +23,7 @@ def outlet_ppg_promotion(sources: Sources) -> ibis.Table:
 
     def past(weeks: int | None) -> ibis.expr.builders.WindowBuilder:
         preceding = None if weeks is None else weeks - 1
-        return ibis.window(
-            group_by=["outlet_id", "ppg_id"], order_by="week", preceding=preceding, following=0
-        )
+        return ibis.window(group_by=["outlet_id", "ppg_id"], order_by="week", preceding=preceding, following=0)
 
     mean = cell.transactions.mean().over(past(None))
     promoted_weeks = cell.promoted.sum().over(past(None))
@@ -36,8 +34,7 @@ def outlet_ppg_promotion(sources: Sources) -> ibis.Table:
         "week",
         "closes_at",
         base_rate=(cell.base_transactions.sum().over(past(None)) + 4.0 * mean) / (base_weeks + 4.0),
-        promoted_rate=(cell.promoted_transactions.sum().over(past(None)) + 4.0 * mean)
-        / (promoted_weeks + 4.0),
+        promoted_rate=(cell.promoted_transactions.sum().over(past(None)) + 4.0 * mean) / (promoted_weeks + 4.0),
         display_share_13w=cell.display.mean().over(past(13)),
         mailer_share_13w=cell.mailer.mean().over(past(13)),
         display_lag_1=cell.display,

@@ -15,9 +15,7 @@ def outlet_ppg_sales(sources: Sources) -> ibis.Table:
 
     def past(weeks: int | None) -> ibis.expr.builders.WindowBuilder:
         preceding = None if weeks is None else weeks - 1
-        return ibis.window(
-            group_by=["outlet_id", "ppg_id"], order_by="week", preceding=preceding, following=0
-        )
+        return ibis.window(group_by=["outlet_id", "ppg_id"], order_by="week", preceding=preceding, following=0)
 
     ordered = ibis.window(group_by=["outlet_id", "ppg_id"], order_by="week")
     y = cell.transactions

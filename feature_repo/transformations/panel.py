@@ -26,9 +26,7 @@ def known_weeks(sources: Sources) -> ibis.Table:
     """
     last = sources.pos_lines.aggregate(first_week=_.week.min(), last_week=_.week.max())
     return (
-        sources.weeks.cross_join(last)
-        .filter(_.week >= _.first_week, _.week <= _.last_week)
-        .select("week", "closes_at")
+        sources.weeks.cross_join(last).filter(_.week >= _.first_week, _.week <= _.last_week).select("week", "closes_at")
     )
 
 
@@ -44,9 +42,7 @@ def activations(sources: Sources) -> ibis.Table:
 
     A ppg counts as activated when any of its products is: that is how ppgs are promoted.
     """
-    promoted = sources.promotions.inner_join(
-        managed_products(sources).select("product_id", "ppg_id"), "product_id"
-    )
+    promoted = sources.promotions.inner_join(managed_products(sources).select("product_id", "ppg_id"), "product_id")
     return promoted.group_by(list(CELL)).aggregate(
         display=(_.display_location != "0").cast("int64").max(),
         mailer=(_.mailer_location != "0").cast("int64").max(),

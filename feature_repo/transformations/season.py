@@ -46,10 +46,7 @@ def season(week_start_day: np.ndarray) -> dict[str, np.ndarray]:
     phase = 2 * np.pi * (start % 365.25) / 365.25
     return {
         "weeks_to_holiday": np.where(ahead >= 0, ahead, HORIZON).min(axis=1).clip(max=HORIZON).astype(float),
-        "weeks_since_holiday": np.where(ahead <= 0, -ahead, HORIZON)
-        .min(axis=1)
-        .clip(max=HORIZON)
-        .astype(float),
+        "weeks_since_holiday": np.where(ahead <= 0, -ahead, HORIZON).min(axis=1).clip(max=HORIZON).astype(float),
         "year_sin": np.sin(phase),
         "year_cos": np.cos(phase),
     }

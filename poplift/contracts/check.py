@@ -1,4 +1,4 @@
-"""Every row through its contract once, at the boundary: good rows flow on, bad rows get a rule, a column and a count."""
+"""Every row through its contract once, at the boundary: good rows flow on, bad rows get a rule and a count."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -139,6 +139,9 @@ def _rules(column: Column, found: str, known: Mapping[str, str], as_of: datetime
         rules.append(("future", f"{value} > TIMESTAMPTZ '{as_of.isoformat()}'"))
     if column.references:
         rules.append(
-            ("unknown", f"{value} IS NOT NULL AND {value} NOT IN (SELECT value FROM ({known[column.references]}))")
+            (
+                "unknown",
+                f"{value} IS NOT NULL AND {value} NOT IN (SELECT value FROM ({known[column.references]}))",
+            )
         )
     return [_Rule(name, column.name, broken) for name, broken in rules]

@@ -106,9 +106,7 @@ def _known_keys(lake: Lake, known: Contract, as_of: datetime) -> dict[str, str]:
     return keys
 
 
-def _violations(
-    connection: duckdb.DuckDBPyConnection, known: Contract, quarantined: Part
-) -> tuple[Violation, ...]:
+def _violations(connection: duckdb.DuckDBPyConnection, known: Contract, quarantined: Part) -> tuple[Violation, ...]:
     rows = connection.execute(
         'SELECT "column", rule, count(*) FROM read_parquet(?) GROUP BY ALL ORDER BY 3 DESC, 1, 2',
         [str(quarantined.path)],

@@ -1,0 +1,52 @@
+"""Settings: one reader, wrong values named by their variable, production never on defaults that are public."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from poplift.settings import SettingsError, load_settings
+
+
+def test_without_anything_set_the_profile_is_local_and_on_sqlite(tmp_path):
+    settings = load_settings(home=tmp_path)
+    assert settings.profile == "local"
+    assert settings.database_url("registry") == f"sqlite:///{tmp_path}/registry.db"
+
+
+def test_the_environment_wins_over_the_profile(monkeypatch):
+    monkeypatch.setenv("POPLIFT_API_PORT", "9000")
+    monkeypatch.setenv("POPLIFT_BUSINESS_TIME", "2017-12-01T00:00:00Z")
+    settings = load_settings()
+    assert settings.api_port == 9000
+    assert settings.business_time == datetime(2017, 12, 1, tzinfo=UTC)
+
+
+def test_a_wrong_value_is_refused_with_the_name_of_its_variable(monkeypatch):
+    monkeypatch.setenv("POPLIFT_THREADS", "many")
+    with pytest.raises(SettingsError, match="POPLIFT_THREADS"):
+        load_settings()
+
+
+def test_an_unknown_profile_is_refused_with_the_known_ones():
+    with pytest.raises(SettingsError, match="choose one of: local, production"):
+        load_settings(profile="staging")
+
+
+def test_production_without_servers_is_refused():
+    with pytest.raises(SettingsError, match="POPLIFT_POSTGRES_URL, POPLIFT_REDIS_URL"):
+        load_settings(profile="production")
+
+
+def test_production_refuses_the_public_shopper_key():
+    with pytest.raises(SettingsError, match="POPLIFT_SHOPPER_KEY"):
+        load_settings(profile="production", postgres_url="postgresql+psycopg://h", redis_url="h:6379")
+
+
+def test_a_naive_business_time_is_refused(monkeypatch):
+    monkeypatch.setenv("POPLIFT_BUSINESS_TIME", "2017-12-01T00:00:00")
+    with pytest.raises(SettingsError, match="POPLIFT_BUSINESS_TIME"):
+        load_settings()
+
+
+def test_secrets_do_not_show_when_settings_are_printed(tmp_path):
+    assert "hidden-key" not in repr(load_settings(home=tmp_path, shopper_key="hidden-key"))
