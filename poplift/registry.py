@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 EXPERIMENT = "demand"
 CHAMPION = "champion"
 CHALLENGER = "challenger"
-FILES = "model_files"  # the complete model, every head of it, beside MLflow's own format of the first head
+FILES = "model"  # run artifacts: every head and the plan, beside MLflow's own format of the first head
 
 
 class RegistryError(Exception):

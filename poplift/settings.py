@@ -1,5 +1,6 @@
 """The one reader of the environment: a profile is a file of values, variables named POPLIFT_… override it."""
 
+import os
 import tomllib
 from datetime import UTC, datetime
 from functools import cached_property
@@ -134,6 +135,17 @@ class Settings(BaseSettings):
     def mlflow_artifact_root(self) -> str:
         """URL of the artifact folder or bucket."""
         return self.artifact_url or (self.home / "mlflow-artifacts").as_uri()
+
+
+def child_environment(settings: Settings, **more: str) -> dict[str, str]:
+    """Environment for a process of ours: the present one, every setting that was given, and `more`."""
+    given = {}
+    for name in settings.model_fields_set:
+        value = getattr(settings, name)
+        if value is not None:
+            plain = value.get_secret_value() if isinstance(value, SecretStr) else value
+            given[f"POPLIFT_{name.upper()}"] = plain.isoformat() if isinstance(plain, datetime) else str(plain)
+    return {**os.environ, **given, **more}
 
 
 def load_settings(**overrides: Any) -> Settings:

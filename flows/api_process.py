@@ -1,0 +1,68 @@
+"""The API in a process of its own, for the demo and for `make up`'s health line."""
+
+import contextlib
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+
+from poplift.settings import Settings, child_environment
+
+START_SECONDS = 60
+STOP_SECONDS = 15
+
+
+class ServerError(Exception):
+    """The API did not come up; the message says where its log is."""
+
+
+def free_port() -> int:
+    """A port nobody listens on at this moment."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+@contextlib.contextmanager
+def running_api(settings: Settings, *, port: int) -> Iterator[httpx.Client]:
+    """A client of an API started here and stopped at the end; yields once the API is ready."""
+    log = settings.home / "api.log"
+    settings.home.mkdir(parents=True, exist_ok=True)
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "flows.cli", "serve"],
+            env=child_environment(settings, POPLIFT_API_PORT=str(port)),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
+                wait_until_ready(client, process, log)
+                yield client
+        finally:
+            process.terminate()
+            try:
+                process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def wait_until_ready(client: httpx.Client, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Wait for /readyz; ServerError when the process ends or the time is up."""
+    deadline = time.monotonic() + START_SECONDS
+    last = "no answer"
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise ServerError(f"the API ended with code {process.returncode}; its log is {log}")
+        with contextlib.suppress(httpx.TransportError):
+            answer = client.get("/readyz")
+            if answer.status_code == httpx.codes.OK:
+                return
+            last = answer.text[:300]
+        time.sleep(0.1)
+    raise ServerError(f"the API was not ready within {START_SECONDS} s ({last}); its log is {log}")

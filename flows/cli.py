@@ -1,0 +1,185 @@
+"""The `poplift` command: one sub-command per flow; nothing heavy is imported before it is needed."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from poplift.settings import Settings
+
+PRODUCT = ("poplift", "feature_repo", "training", "serving", "monitoring", "flows")
+INTERRUPTED = 130
+
+app = typer.Typer(
+    help="Feature-store-backed MLOps for what drives transactions at the point of sale.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+
+
+def main() -> None:
+    """Entry point: a product error prints its message, any other one its last line and where the whole of it is."""
+    try:
+        app(standalone_mode=False)
+    except typer.Abort:
+        sys.exit(INTERRUPTED)
+    except KeyboardInterrupt:
+        typer.echo("stopped; nothing half-done is left, run the same command again to go on", err=True)
+        sys.exit(INTERRUPTED)
+    except Exception as error:  # noqa: BLE001 # the last place where an error can be told to a person
+        sys.exit(_tell(error))
+
+
+def _tell(error: Exception) -> int:
+    if hasattr(error, "show") and hasattr(error, "exit_code"):  # wrong usage; Typer brings a Click of its own
+        error.show()
+        return int(error.exit_code)
+    if type(error).__module__.split(".")[0] in PRODUCT:
+        typer.echo(f"error: {error}", err=True)
+        return 1
+    import tempfile
+    import traceback
+
+    with tempfile.NamedTemporaryFile("w", prefix="poplift-error-", suffix=".log", delete=False) as file:
+        traceback.print_exception(error, file=file)
+    typer.echo(f"error: {type(error).__name__}: {error}\nThe whole of it is in {file.name}", err=True)
+    return 1
+
+
+def _settings() -> "Settings":
+    from flows.quiet import quieten
+    from poplift.settings import load_settings
+
+    settings = load_settings()
+    quieten()
+    return settings
+
+
+def _run(title: str, step: Callable[..., Any], **options: Any) -> Any:
+    from flows.console import Console
+
+    return Console().step(title, step, _settings(), **options)
+
+
+@app.command()
+def init() -> None:
+    """Make databases and the settings of the feast CLI."""
+    from flows.steps.features import initialise
+
+    initialise(_settings())
+    typer.echo("ready; next: poplift demo, or poplift ingest")
+
+
+@app.command()
+def ingest() -> None:
+    """Take the source through contracts into the lake."""
+    from flows.console import Console
+    from flows.steps.ingest import ingest_events
+
+    Console().ingest(_run("Ingest and validate", ingest_events))
+
+
+@app.command()
+def features() -> None:
+    """Build, register and materialise features."""
+    from flows.console import Console
+    from flows.steps.features import refresh_features
+
+    Console().features(_run("Features", refresh_features))
+
+
+@app.command()
+def train() -> None:
+    """Train a challenger and let the gate judge it."""
+    from flows.console import Console
+    from flows.steps.train import train_if_changed
+
+    Console().trained(_run("Train and judge", train_if_changed))
+
+
+@app.command()
+def promote(
+    why: Annotated[str, typer.Option(help="Reason, kept in the ledger.")],
+    who: Annotated[str, typer.Option(help="Who decides, kept in the ledger.")] = "cli",
+) -> None:
+    """Make the challenger the champion, verdict permitting."""
+    from flows.steps.promote import promote as move
+
+    version = move(_settings(), who=who, why=why)
+    typer.echo(f"champion: {version.name} version {version.version}; next: poplift release")
+
+
+@app.command()
+def release() -> None:
+    """Build, verify and activate the champion's release."""
+    from flows.steps.release import refresh_release
+
+    built = _run("Release", refresh_release)
+    typer.echo(f"release {built.id} is active; a running API takes it over within seconds")
+
+
+@app.command()
+def rollback() -> None:
+    """Put the previous release back as one unit."""
+    from flows.steps.release import roll_back
+
+    typer.echo(f"release {roll_back(_settings())} is active again")
+
+
+@app.command()
+def score() -> None:
+    """Score the coming week in batch, to Parquet."""
+    from flows.steps.score import score_coming_week
+
+    path: Path = _run("Score the coming week", score_coming_week)
+    typer.echo(f"scores: {path}")
+
+
+@app.command()
+def monitor() -> None:
+    """Write drift and performance reports and a verdict."""
+    from flows.console import Console
+    from flows.steps.monitor import monitor as check
+
+    Console().verdict(_run("Monitor", check), _settings().reports_dir)
+
+
+@app.command()
+def weekly() -> None:
+    """All of the above a week needs, in order."""
+    from flows.console import Console
+    from flows.steps.weekly import run_week
+
+    run_week(_settings(), Console())
+
+
+@app.command()
+def serve() -> None:
+    """Serve the API in this terminal."""
+    from serving.run import run
+
+    run(_settings())
+
+
+@app.command()
+def demo() -> None:
+    """The whole loop on real data, with a summary."""
+    from flows.demo import run_demo
+
+    run_demo(_settings())
+
+
+@app.command()
+def up() -> None:
+    """API, MLflow, Prefect, Feast UI, reports: one terminal."""
+    from flows.up import run_platform
+
+    run_platform(_settings())
+
+
+if __name__ == "__main__":
+    main()

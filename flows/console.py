@@ -1,0 +1,122 @@
+"""What a person sees: one line per step while it works, and tables of what came out."""
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console as Terminal
+from rich.table import Table
+
+from flows.quiet import swallowed
+from poplift.settings import Settings
+
+if TYPE_CHECKING:
+    from flows.steps.train import Trained
+    from monitoring.verdict import Verdict
+    from poplift.sources.ingest import IngestReport
+    from training.gate import Verdict as GateVerdict
+
+COLOURS = {"pass": "green", "ok": "green", "warn": "yellow", "not enough evidence": "yellow"}
+
+
+class Console:
+    """Writes to the terminal; without one, plain lines."""
+
+    def __init__(self) -> None:
+        self.terminal = Terminal(highlight=False)
+
+    def step(self, title: str, step: Callable[..., Any], settings: Settings, **options: Any) -> Any:
+        """Run a step with its progress shown, and leave one line with its time behind."""
+        started = time.perf_counter()
+        with self.terminal.status(title) as status:
+
+            def progress(what: str) -> None:
+                status.update(f"{title}: {what}")
+                if not self.terminal.is_terminal:
+                    self.terminal.print(f"    {what}", markup=False)
+
+            with swallowed():
+                result = step(settings, progress=progress, **options)
+        self.say(f"[green]✓[/] {title} [dim]{time.perf_counter() - started:.1f} s[/]")
+        return result
+
+    def say(self, text: str) -> None:
+        """Print one line of rich markup."""
+        self.terminal.print(text)
+
+    def table(self, title: str, columns: list[str], rows: list[list[str]]) -> None:
+        """Print a table; every column but the first is right-aligned."""
+        table = Table(title=title, title_justify="left", title_style="bold")
+        for number, column in enumerate(columns):
+            table.add_column(column, justify="right" if number else "left")
+        for row in rows:
+            table.add_row(*row)
+        self.terminal.print(table)
+
+    def ingest(self, report: "IngestReport") -> None:
+        """What came in, what was refused and why."""
+        if not report.is_new:
+            self.say(f"  nothing new: {report.source} with this content is in the lake already")
+        rows = [
+            [
+                t.table,
+                f"{t.rows_in:,}",
+                f"{t.rows_good:,}",
+                f"{t.rows_quarantined:,}",
+                ", ".join(f"{v.column} {v.rule} {v.rows:,}" for v in t.violations),
+            ]
+            for t in report.tables
+        ]
+        self.table("What came in", ["table", "rows", "good", "quarantined", "why"], rows)
+
+    def features(self, rows: Mapping[str, int]) -> None:
+        """Rows per feature table."""
+        self.table("Feature tables", ["view", "rows"], [[name, f"{count:,}"] for name, count in rows.items()])
+
+    def trained(self, trained: "Trained | None") -> None:
+        """How good the model is against which baselines, and what the gate said."""
+        if trained is None:
+            self.say("  nothing to train: data, code, seed and search are those of the champion")
+            return
+        self.table(
+            "Demand model on 13 held-out weeks",
+            ["forecast", "Poisson deviance", "model against it", "95 % interval", "WAPE ppg × week", "bias"],
+            score_rows(trained.metrics),
+        )
+        self.gate("Gate", trained.verdict)
+
+    def gate(self, title: str, verdict: "GateVerdict") -> None:
+        """The gate's word and its reasons."""
+        self.say(f"  {title}: [{COLOURS.get(verdict.outcome, 'red')}]{verdict.outcome}[/]")
+        for reason in verdict.reasons:
+            self.terminal.print(f"    {reason}", markup=False)
+
+    def verdict(self, verdict: "Verdict", reports_dir: Path) -> None:
+        """The monitoring verdict and where the pages are."""
+        self.say(f"  Monitoring: [{COLOURS.get(verdict.status, 'red')}]{verdict.status}[/]")
+        for reason in verdict.reasons:
+            self.terminal.print(f"    {reason}", markup=False)
+        self.terminal.print(f"  reports: {reports_dir / 'index.html'}", markup=False)
+
+
+def score_rows(metrics: Mapping[str, float]) -> list[list[str]]:
+    """One row per forecast: scores of the model first, then of the baselines with the paired comparison."""
+    rows = [["demand model", f"{metrics['poisson_deviance']:.3f}", "", "", *_levels(metrics, "")]]
+    suffix = "_poisson_deviance"
+    for name in sorted(k.removesuffix(suffix) for k in metrics if k.endswith(suffix)):
+        versus = f"deviance_vs_{name}"
+        rows.append(
+            [
+                name,
+                f"{metrics[name + suffix]:.3f}",
+                f"{metrics[versus]:+.1%}",
+                f"{metrics[versus + '_low']:+.1%} to {metrics[versus + '_high']:+.1%}",
+                *_levels(metrics, f"{name}_"),
+            ]
+        )
+    return rows
+
+
+def _levels(metrics: Mapping[str, float], prefix: str) -> list[str]:
+    return [f"{metrics[prefix + 'wape_ppg_week']:.3f}", f"{metrics[prefix + 'bias']:+.1%}"]

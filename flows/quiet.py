@@ -1,0 +1,30 @@
+"""Keeps the libraries' chatter out of the terminal: warnings and notices that a user can do nothing about."""
+
+import contextlib
+import io
+import logging
+import sys
+import warnings
+from collections.abc import Iterator
+
+
+def quieten() -> None:
+    """Only errors of libraries are shown; the product's own words come through the console."""
+    logging.captureWarnings(capture=True)
+    logging.getLogger("py.warnings").addHandler(logging.NullHandler())
+    logging.getLogger("py.warnings").propagate = False
+    for name in ("mlflow", "alembic", "feast", "matplotlib", "httpx"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.showwarning = lambda *_, **__: None
+
+
+@contextlib.contextmanager
+def swallowed() -> Iterator[None]:
+    """Hold back what a library prints to standard output; shown after all when the block fails."""
+    held = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(held):
+            yield
+    except Exception:
+        sys.stderr.write(held.getvalue())
+        raise

@@ -1,0 +1,1 @@
+"""The steps as plain functions: each runs without Prefect, twice in a row, and after a crash."""

@@ -1,0 +1,29 @@
+"""Step: build the feature tables, register them with Feast, and bring the online store up to business time."""
+
+from flows.steps.progress import Progress, silent
+from poplift import feature_store
+from poplift.databases import ensure_databases
+from poplift.lake import Lake
+from poplift.settings import Settings
+
+
+def initialise(settings: Settings) -> None:
+    """Make databases and render feature_store.yaml, so that the `feast` CLI works from any folder."""
+    ensure_databases(settings)
+    feature_store.render(settings)
+
+
+def refresh_features(settings: Settings, progress: Progress = silent) -> dict[str, int]:
+    """Build, apply and materialise; returns the rows of every feature table."""
+    from feature_repo.build import build
+
+    initialise(settings)
+    lake = Lake(settings.lake_dir, threads=settings.threads)
+    built = build(lake, features_dir=settings.features_dir, as_of=settings.business_time, progress=progress)
+    progress("feast apply")
+    from feature_repo.definitions.repository import objects
+
+    feature_store.apply(settings, objects(settings))
+    progress("feast materialize-incremental")
+    feature_store.materialize(settings)
+    return built.rows

@@ -1,0 +1,46 @@
+"""Step: score every candidate activation of every managed outlet and ppg for the coming week, to Parquet."""
+
+from pathlib import Path
+
+import pandas as pd
+from ibis import _
+
+from flows.steps.progress import Progress, silent
+from poplift.lake import Lake
+from poplift.settings import Settings
+from serving import release
+from serving.batch import score_week
+from serving.current import read_pointer
+from serving.online import FeastReader
+from serving.release import LoadedRelease, ReleaseError
+
+
+def served_release(settings: Settings) -> LoadedRelease:
+    """The release that serving is pointed at, loaded and verified."""
+    current = read_pointer(settings.releases_dir).get("current")
+    if current is None:
+        raise ReleaseError(f"no release under {settings.releases_dir}: run `poplift release` first")
+    return release.load(settings.releases_dir / current)
+
+
+def score_coming_week(settings: Settings, progress: Progress = silent) -> Path:
+    """Write predictions_dir/….parquet: one row per outlet, ppg and candidate; the same inputs give the same file."""
+    loaded = served_release(settings)
+    progress("reading online features")
+    return score_week(
+        loaded,
+        candidate_plan(settings, loaded),
+        reader=FeastReader(settings),
+        business_time=settings.business_time,
+        into=settings.predictions_dir,
+    )
+
+
+def candidate_plan(settings: Settings, loaded: LoadedRelease) -> pd.DataFrame:
+    """Grain: managed outlet x ppg x candidate activation of the policy."""
+    lake = Lake(settings.lake_dir, threads=settings.threads)
+    managed = lake.read("outlets", as_of=settings.business_time).filter(_.is_managed).select("outlet_id")
+    outlets = pd.DataFrame({"outlet_id": sorted(managed.to_pyarrow()["outlet_id"].to_pylist())})
+    ppgs = pd.DataFrame({"ppg_id": loaded.policy.ppgs})
+    candidates = pd.DataFrame([c.model_dump() for c in loaded.policy.candidates])
+    return outlets.merge(ppgs, how="cross").merge(candidates, how="cross")

@@ -1,0 +1,133 @@
+"""The local platform in one terminal: every server as a process, its address once it answers, Ctrl-C ends all."""
+
+import sys
+import threading
+import time
+from dataclasses import dataclass
+
+import httpx
+
+from flows.console import Console
+from flows.steps.features import initialise
+from poplift.feature_store import REPOSITORY_FOLDER
+from poplift.settings import Settings, child_environment
+
+START_SECONDS = 120
+
+
+@dataclass(frozen=True)
+class Server:
+    """One process: its command, the page a person opens and the address that says it is up (none: no page)."""
+
+    name: str
+    command: tuple[str, ...]
+    page: str = ""
+    probe: str = ""
+
+
+def run_platform(settings: Settings) -> None:
+    """Start everything and wait; returns when one process ended or Ctrl-C was pressed."""
+    from honcho.manager import Manager
+
+    initialise(settings)
+    settings.reports_dir.mkdir(parents=True, exist_ok=True)
+    environment = child_environment(settings, **prefect_environment(settings))
+    manager = Manager()
+    listed = servers(settings)
+    for server in listed:
+        manager.add_process(server.name, _quoted(server.command), env=environment)
+    threading.Thread(target=_announce, args=(listed,), daemon=True).start()
+    manager.loop()
+    sys.exit(manager.returncode)
+
+
+def prefect_environment(settings: Settings) -> dict[str, str]:
+    """Where Prefect's server, deployments and worker meet, and where it keeps its state."""
+    url = settings.database_url("prefect")
+    drivers = {"sqlite://": "sqlite+aiosqlite://", "postgresql+psycopg://": "postgresql+asyncpg://"}
+    for plain, driver in drivers.items():
+        url = url.replace(plain, driver)
+    return {
+        "PREFECT_HOME": str(settings.home / "prefect"),
+        "PREFECT_API_DATABASE_CONNECTION_URL": url,
+        "PREFECT_API_URL": f"http://127.0.0.1:{settings.prefect_port}/api",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def servers(settings: Settings) -> tuple[Server, ...]:
+    """What `make up` starts; everything binds to this machine only."""
+    local, python = "127.0.0.1", sys.executable
+
+    def page(port: int, path: str = "/") -> str:
+        return f"http://{local}:{port}{path}"
+
+    return (
+        Server(
+            "api",
+            (python, "-m", "flows.cli", "serve"),
+            page(settings.api_port, "/docs"),
+            page(settings.api_port, "/healthz"),
+        ),
+        Server(
+            "mlflow",
+            (
+                *(python, "-m", "mlflow", "server", "--host", local, "--port", str(settings.mlflow_port)),
+                *("--backend-store-uri", settings.database_url("mlflow"), "--no-serve-artifacts"),
+                *("--default-artifact-root", settings.mlflow_artifact_root, "--workers", "1"),
+            ),
+            page(settings.mlflow_port),
+            page(settings.mlflow_port, "/health"),
+        ),
+        Server(
+            "prefect",
+            (python, "-m", "prefect", "server", "start", "--host", local, "--port", str(settings.prefect_port)),
+            page(settings.prefect_port, "/deployments"),
+            page(settings.prefect_port, "/api/health"),
+        ),
+        Server("worker", (python, "-m", "flows.worker")),
+        Server(
+            "feast",
+            (
+                *(python, "-m", "feast.cli.cli", "-c", str(REPOSITORY_FOLDER), "ui"),
+                *("--host", local, "--port", str(settings.feast_port)),
+            ),
+            page(settings.feast_port),
+            page(settings.feast_port),
+        ),
+        Server(
+            "reports",
+            (
+                *(python, "-m", "http.server", "--bind", local, "--directory", str(settings.reports_dir)),
+                str(settings.reports_port),
+            ),
+            page(settings.reports_port),
+            page(settings.reports_port),
+        ),
+    )
+
+
+def _announce(listed: tuple[Server, ...]) -> None:
+    console, deadline = Console(), time.monotonic() + START_SECONDS
+    waiting = [s for s in listed if s.probe]
+    while waiting and time.monotonic() < deadline:
+        for server in list(waiting):
+            try:
+                up = httpx.get(server.probe, timeout=2).status_code < httpx.codes.BAD_REQUEST
+            except httpx.TransportError:
+                up = False
+            if up:
+                waiting.remove(server)
+        time.sleep(0.3)
+    rows = [[s.name, s.page if s not in waiting else f"{s.page} (did not answer yet)"] for s in listed if s.page]
+    console.table("The platform is up; Ctrl-C stops all of it", ["what", "where"], rows)
+
+
+def _quoted(command: tuple[str, ...]) -> str:
+    import shlex
+
+    return shlex.join(command)
