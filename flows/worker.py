@@ -24,7 +24,9 @@ def main() -> None:
         ["work-pool", "create", POOL, "--type", "process", "--overwrite"],
         ["--no-prompt", "deploy", "--all"],
     ):
-        subprocess.run([*prefect, *arguments], env=environment, cwd=REPOSITORY, check=True)
+        done = subprocess.run([*prefect, *arguments], env=environment, cwd=REPOSITORY, capture_output=True, text=True)
+        if done.returncode:
+            sys.exit(f"prefect {' '.join(arguments)} failed:\n{done.stdout}{done.stderr}")
     worker = subprocess.Popen([*prefect, "worker", "start", "--pool", POOL], env=environment, cwd=REPOSITORY)
     try:
         sys.exit(worker.wait())
