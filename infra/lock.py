@@ -17,7 +17,8 @@ def main() -> None:
     """Compile every lock from pyproject.toml."""
     for name, extras in LOCKS.items():
         chosen = [word for extra in extras for word in ("--extra", extra)]
-        _compile(["pyproject.toml", *chosen, "--output-file", name])
+        agree = ["--constraint", "requirements.lock"] if name != "requirements.lock" else []
+        _compile(["pyproject.toml", *chosen, *agree, "--output-file", name])
     _compile(["-", "--output-file", "requirements-installer.lock", "--constraint", "requirements.lock"], "uv\n")
     # Only what Spark adds: everything else comes from requirements.lock.
     _compile(["-", "--output-file", "requirements-spark.lock"], "pyspark==4.3.0\n")
