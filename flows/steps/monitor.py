@@ -1,4 +1,4 @@
-"""Step: is it still right? Drift, freshness and performance into HTML, and a verdict with reasons."""
+"""Step: hold the served release to its promise, and write drift, freshness and performance as pages."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,7 +7,6 @@ import pandas as pd
 
 from feature_repo.catalog import DEMAND_SERVING, MODEL_FEATURES, VIEWS
 from flows.steps.progress import Progress, silent
-from flows.steps.score import served_release
 from flows.steps.train import training_set
 from monitoring.check import check
 from monitoring.index_page import Link
@@ -16,6 +15,7 @@ from monitoring.performance import Accuracy
 from monitoring.verdict import Verdict
 from poplift.feature_store import OnlineReader
 from poplift.settings import Settings
+from serving.current import load_current
 from serving.scoring import score
 from training.dataset import TrainingSet
 
@@ -25,7 +25,7 @@ MODEL_REPORT = Link("How good is the model?", "model.html", "Scores, baselines, 
 
 def monitor(settings: Settings, progress: Progress = silent, *, data: TrainingSet | None = None) -> Verdict:
     """Check the served release on the newest weeks; writes the pages of reports_dir, index.html first."""
-    loaded = served_release(settings)
+    loaded = load_current(settings.releases_dir)
     frame = (data or training_set(settings, progress)).frame
     trained_through, last = int(loaded.plan["trained_through_week"]), int(frame["week"].max())
     judged = frame[frame["week"] > trained_through]

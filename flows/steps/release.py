@@ -40,8 +40,7 @@ def refresh_release(settings: Settings, progress: Progress = silent) -> Release:
             },
             created_at=wall_now(),
         )
-    if current.read_pointer(settings.releases_dir).get("current") != built.id:
-        current.activate(built.id, releases_dir=settings.releases_dir)
+    current.activate(built.id, releases_dir=settings.releases_dir)
     return built
 
 

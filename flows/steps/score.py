@@ -8,24 +8,15 @@ from ibis import _
 from flows.steps.progress import Progress, silent
 from poplift.lake import Lake
 from poplift.settings import Settings
-from serving import release
 from serving.batch import score_week
-from serving.current import read_pointer
+from serving.current import load_current
 from serving.online import FeastReader
-from serving.release import LoadedRelease, ReleaseError
-
-
-def served_release(settings: Settings) -> LoadedRelease:
-    """The release that serving is pointed at, loaded and verified."""
-    current = read_pointer(settings.releases_dir).get("current")
-    if current is None:
-        raise ReleaseError(f"no release under {settings.releases_dir}: run `poplift release` first")
-    return release.load(settings.releases_dir / current)
+from serving.release import LoadedRelease
 
 
 def score_coming_week(settings: Settings, progress: Progress = silent) -> Path:
     """Write predictions_dir/….parquet: one row per outlet, ppg and candidate; the same inputs give the same file."""
-    loaded = served_release(settings)
+    loaded = load_current(settings.releases_dir)
     progress("reading online features")
     return score_week(
         loaded,

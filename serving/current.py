@@ -1,0 +1,129 @@
+"""Which release is served: the pointer file, rollback, and the last good release in memory."""
+
+import json
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+from filelock import FileLock
+
+from serving.release import LoadedRelease, ReleaseError, load, read_json, sync, verify
+
+POINTER = "current"
+RETRY_SECONDS = 30.0
+
+
+def activate(release_id: str, *, releases_dir: Path) -> None:
+    """Verify a release and point `current` at it in one atomic step; the one before becomes `previous`."""
+    verify(releases_dir / release_id)
+    with FileLock(releases_dir / ".lock"):
+        pointer = read_pointer(releases_dir)
+        if pointer.get("id") != release_id:
+            _write_pointer(releases_dir, current=release_id, previous=pointer.get("id"))
+
+
+def rollback(*, releases_dir: Path) -> str:
+    """Put the previous release back as one unit and return its id; the one taken back becomes `previous`.
+
+    Raises ReleaseError when there is none or when it does not verify.
+    """
+    previous = read_pointer(releases_dir).get("previous")
+    if previous is None:
+        raise ReleaseError(f"{releases_dir / POINTER}: there is no previous release to go back to")
+    activate(previous, releases_dir=releases_dir)
+    return previous
+
+
+def load_current(releases_dir: Path) -> LoadedRelease:
+    """The activated release, verified and in memory: for whoever works beside the API. Raises ReleaseError."""
+    release_id = read_pointer(releases_dir).get("id")
+    if release_id is None:
+        raise ReleaseError(f"{releases_dir}: no release was activated yet; run `poplift release`")
+    return load(releases_dir / release_id)
+
+
+def read_pointer(releases_dir: Path) -> dict[str, str | None]:
+    """Ids of the `id` and `previous` release; empty when nothing was activated yet. Raises ReleaseError."""
+    path = releases_dir / POINTER
+    if not path.exists():
+        return {}
+    pointer = read_json(path)
+    ids = (pointer.get("id"), pointer.get("previous")) if isinstance(pointer, dict) else (None, None)
+    for value in ids:
+        if value is not None and (not isinstance(value, str) or Path(value).name != value):
+            raise ReleaseError(f"{path}: {value!r} is not the id of a release; activate one again")
+    if ids[0] is None:
+        raise ReleaseError(f"{path}: names no release; activate one again")
+    return {"id": ids[0], "previous": ids[1]}
+
+
+class CurrentRelease:
+    """The release that answers requests: swapped only for one that verified, else the last good one stays."""
+
+    def __init__(
+        self, releases_dir: Path, *, on_error: Callable[[str], None], on_swap: Callable[[LoadedRelease], None]
+    ) -> None:
+        self._releases_dir = releases_dir
+        self._on_error = on_error
+        self._on_swap = on_swap
+        self._lock = threading.Lock()
+        self._loaded: LoadedRelease | None = None
+        self._refused: tuple[str | None, float] = (None, 0.0)
+        self.error: str | None = None
+
+    def get(self) -> LoadedRelease | None:
+        """The release of this moment; a request keeps the one it started with."""
+        return self._loaded
+
+    def refresh(self) -> bool:
+        """Follow the pointer; True when a new release was swapped in. Failures go to `error`, never up."""
+        with self._lock:
+            try:
+                pointer = read_pointer(self._releases_dir)
+                wanted = pointer.get("id")
+                if wanted is None:
+                    self._fail(f"{self._releases_dir}: no release was activated yet; run `poplift release`")
+                    return False
+                if self._loaded is not None and wanted == self._loaded.id:
+                    self.error = None
+                    return False
+                return self._follow(wanted, pointer.get("previous"))
+            except (ReleaseError, OSError) as error:
+                self._fail(str(error))
+                return False
+
+    def _follow(self, wanted: str, previous: str | None) -> bool:
+        refused, since = self._refused
+        if refused == wanted and time.perf_counter() - since < RETRY_SECONDS:
+            return False  # verifying costs CPU: a refused release is looked at again only now and then
+        try:
+            self._swap(load(self._releases_dir / wanted))
+        except (ReleaseError, OSError) as error:
+            self._refused = (wanted, time.perf_counter())
+            self._fail(str(error))
+            if self._loaded is None and previous is not None:  # after a restart the last good one is on disk
+                self._swap(load(self._releases_dir / previous), keep_error=True)
+                return True
+            return False
+        return True
+
+    def _swap(self, loaded: LoadedRelease, *, keep_error: bool = False) -> None:
+        self._loaded = loaded
+        if not keep_error:
+            self.error = None
+            self._refused = (None, 0.0)
+        self._on_swap(loaded)
+
+    def _fail(self, message: str) -> None:
+        self.error = message
+        self._on_error(message)
+
+
+def _write_pointer(releases_dir: Path, *, current: str, previous: str | None) -> None:
+    temporary = releases_dir / f".pointer-{uuid.uuid4().hex}"
+    temporary.write_text(json.dumps({"id": current, "previous": previous}))
+    sync(temporary)
+    temporary.replace(releases_dir / POINTER)
+    sync(releases_dir)

@@ -1,0 +1,67 @@
+"""Why the model predicts what it predicts for a row: its largest contributions in plain words."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from feature_repo.catalog import ON_DEMAND, VIEWS, Feature
+from serving.boosters import completed, contributions
+from serving.release import LoadedRelease
+
+FEATURES: Mapping[str, Feature] = {f.name: f for f in (*(f for v in VIEWS for f in v.features), *ON_DEMAND)}
+LOG_LINKS = ("poisson", "tweedie", "gamma")
+
+
+@dataclass(frozen=True)
+class Reason:
+    """One contribution to a prediction; it explains the predictor and is never a lift."""
+
+    feature: str
+    value: float | None
+    unit: str
+    effect: float
+    scale: Literal["times", "plus"]
+    text: str
+
+
+def reasons(release: LoadedRelease, inputs: pd.DataFrame, *, top: int = 3) -> list[list[Reason]]:
+    """The `top` SHAP contributions of every row's predicted transactions, largest first.
+
+    TreeSHAP (Lundberg et al., 2020) as LightGBM computes it; `inputs` holds every model feature. Under a
+    log link a contribution multiplies the prediction (`times`), else it adds transactions (`plus`).
+    """
+    booster = release.boosters["transactions"]
+    rows = inputs[booster.feature_name()]
+    shares = contributions(booster, completed(inputs, defaults=release.defaults))
+    order = np.argsort(-np.abs(shares), axis=1, kind="stable")[:, :top]
+    multiplies = str(booster.params.get("objective")) in LOG_LINKS
+    values = rows.to_numpy(dtype=np.float64)
+    return [
+        [_reason(str(rows.columns[j]), float(values[i, j]), float(shares[i, j]), multiplies) for j in order[i]]
+        for i in range(len(rows))
+    ]
+
+
+def _reason(name: str, value: float, share: float, multiplies: bool) -> Reason:
+    known = FEATURES[name]
+    shown = "missing, its default used" if math.isnan(value) else _shown(value, known.unit)
+    verb = "raises" if share >= 0 else "lowers"
+    size = f"{abs(math.exp(share) - 1.0):.0%}" if multiplies else f"{abs(share):.2f} transactions"
+    return Reason(
+        feature=name,
+        value=None if math.isnan(value) else value,
+        unit=known.unit,
+        effect=math.exp(share) if multiplies else share,
+        scale="times" if multiplies else "plus",
+        text=f"{known.description} ({shown}) {verb} the prediction by {size}",
+    )
+
+
+def _shown(value: float, unit: str) -> str:
+    if unit == "0/1":
+        return "yes" if value else "no"
+    return f"{value:.0%}" if unit == "share" else f"{value:.3g} {unit}"
