@@ -1,0 +1,108 @@
+"""The first page of the reports: the verdict in one glance, then reasons, figures, ages and links."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from monitoring.atomic import write_whole
+from monitoring.drift import DriftSummary
+from monitoring.freshness import FreshnessRow
+from monitoring.verdict import Status, Verdict, readable_age
+
+MOVED_ROWS = 8
+HEADLINES: dict[Status, tuple[str, str, str]] = {
+    "ok": ("✓", "All well", "Inputs, ages and accuracy are as promised. Nothing to do."),
+    "warn": (
+        "!",
+        "Have a look",
+        "Something is off but within limits. Look into it this week; serving goes on.",
+    ),
+    "breach": (
+        "✕",
+        "Act now",
+        "A limit is broken. No new model is promoted; start with the first reason below.",
+    ),
+    "unknown": (
+        "?",
+        "Not known",
+        "A check could not run. No new model is promoted until it has; this is not a pass.",
+    ),
+}
+STATES: dict[str, tuple[str, str]] = {
+    "ok": ("ok", "fresh"),
+    "soft": ("warn", "ageing"),
+    "hard": ("breach", "too old"),
+    "empty": ("breach", "empty"),
+    "future": ("breach", "in the future"),
+}
+
+
+@dataclass(frozen=True)
+class Link:
+    """A report or an address to list; a relative `href` is a file beside the page."""
+
+    title: str
+    href: str
+    about: str
+
+
+def write_index(
+    reports_dir: Path,
+    *,
+    verdict: Verdict,
+    freshness: Sequence[FreshnessRow] | None,
+    links: Sequence[Link],
+    drift: DriftSummary | None = None,
+    as_of: datetime | None = None,
+    written_at: datetime | None = None,
+) -> Path:
+    """Write `index.html` into `reports_dir` and return its path; one file without outside references.
+
+    A link to a file that is not there is shown as not written. `as_of` is business time, `written_at` wall time.
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+    )
+    icon, headline, advice = HEADLINES[verdict.status]
+    page = environment.get_template("index_page.html").render(
+        verdict=verdict,
+        icon=icon,
+        headline=headline,
+        advice=advice,
+        rows=[_freshness_cells(row) for row in freshness or ()],
+        moved=(drift.moved if drift else ())[:MOVED_ROWS],
+        moved_more=max(0, len(drift.moved) - MOVED_ROWS) if drift else 0,
+        links=[(link, _is_there(reports_dir, link)) for link in links],
+        as_of=_moment(as_of),
+        written_at=_moment(written_at),
+    )
+    path = reports_dir / "index.html"
+    write_whole(path, page)
+    return path
+
+
+def _freshness_cells(row: FreshnessRow) -> dict[str, str]:
+    css, label = STATES[row.state]
+    return {
+        "view": row.view,
+        "store": row.store,
+        "css": css,
+        "label": label,
+        "age": "–" if row.age is None else readable_age(row.age),
+        "limits": f"{readable_age(row.soft_age)} / {readable_age(row.hard_age)}",
+        "newest": _moment(row.newest),
+    }
+
+
+def _is_there(reports_dir: Path, link: Link) -> bool:
+    return "://" in link.href or (reports_dir / link.href).exists()
+
+
+def _moment(moment: datetime | None) -> str:
+    return "–" if moment is None else f"{moment:%Y-%m-%d %H:%M} UTC"

@@ -1,0 +1,114 @@
+"""The real Evidently on small frames: what its pages say, how large they are, and that nothing leaves the house."""
+
+import re
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from monitoring import evidently_reports
+from monitoring.evidently_reports import MAX_BYTES, ReportError, drift_report, performance_report
+
+COLUMNS = ["transactions_lag_1", "base_price_13w", "display_share_13w", "never_filled"]
+
+
+def features(seed, rows=600):
+    draw = np.random.default_rng(seed)
+    return pd.DataFrame(
+        {
+            "transactions_lag_1": draw.poisson(0.4, rows).astype(np.float64),
+            "base_price_13w": draw.normal(3, 0.5, rows),
+            "display_share_13w": 0.2,
+            "never_filled": np.nan,
+        }
+    )
+
+
+def outcomes(seed, rows=600):
+    draw = np.random.default_rng(seed)
+    return pd.DataFrame({"transactions": draw.poisson(0.5, rows), "prediction": 0.75})
+
+
+@pytest.fixture(scope="module")
+def drift(tmp_path_factory):
+    path = tmp_path_factory.mktemp("reports") / "drift.html"
+    current = features(2).assign(base_price_13w=lambda f: f["base_price_13w"] + 1)
+    current.loc[0, "transactions_lag_1"] = np.inf
+    return drift_report(features(1), current, columns=COLUMNS, path=path), path.read_text(encoding="utf-8")
+
+
+def test_the_shifted_column_is_the_one_that_drifted(drift):
+    result, page = drift
+    assert result["drifted"] == ["base_price_13w"]
+    assert result["left_out"] == ["never_filled"]
+    assert result["sampled"] is False
+    assert result["columns"]["display_share_13w"] == 0
+    assert "1 of 3 inputs differ clearly from training: base_price_13w." in page
+
+
+def test_every_drawn_column_is_in_the_page_and_the_left_out_one_is_told(drift):
+    _, page = drift
+    for column in COLUMNS[:3]:
+        assert f'"{column}"' in page
+    assert "Not drawn, because one side has no values: never_filled." in page
+
+
+def test_the_page_shows_the_score_of_the_gate(drift):
+    result, page = drift
+    assert f'"drift_score":{result["columns"]["base_price_13w"]:.5g}' in page
+    assert '"PSI"' in page
+
+
+def test_the_page_needs_nothing_from_outside_and_stays_small(drift):
+    _, page = drift
+    assert len(page.encode()) < MAX_BYTES
+    assert not re.search(r"<(script|link|img|iframe)[^>]+(src|href)=", page)
+
+
+def test_no_telemetry_is_loaded_by_drawing_a_report(drift):
+    assert drift
+    assert "evidently.telemetry" not in sys.modules
+    assert "iterative_telemetry" not in sys.modules
+
+
+def test_the_performance_page_tells_error_and_direction_in_words(tmp_path):
+    path = tmp_path / "performance.html"
+    current = outcomes(2)
+    result = performance_report(outcomes(1), current, target="transactions", prediction="prediction", path=path)
+    error = 0.75 - current["transactions"]
+    assert result["mean_error"] == pytest.approx(error.mean())
+    assert result["mae"] == pytest.approx(error.abs().mean())
+    assert result["rmse"] == pytest.approx(np.sqrt((error**2).mean()))
+    page = path.read_text(encoding="utf-8")
+    assert "In total predictions are too high" in page
+    assert "Mean Error: Current" in page
+    assert len(page.encode()) < MAX_BYTES
+
+
+def test_large_frames_are_sampled_the_same_way_every_time_and_the_page_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(evidently_reports, "MAX_ROWS", 100)
+    columns = ["base_price_13w"]
+    first = drift_report(features(1), features(2), columns=columns, path=tmp_path / "1.html")
+    again = drift_report(features(1), features(2), columns=columns, path=tmp_path / "2.html")
+    assert first == again
+    assert first["sampled"] is True
+    page = (tmp_path / "1.html").read_text(encoding="utf-8")
+    assert "fixed random sample of at most 100 rows a side, out of 600 training rows, 600 current rows" in page
+
+
+def test_nothing_to_draw_is_a_named_error_and_leaves_no_file(tmp_path):
+    path = tmp_path / "drift.html"
+    with pytest.raises(ReportError, match="no column has values"):
+        drift_report(features(1), features(2), columns=["never_filled"], path=path)
+    with pytest.raises(ReportError, match="no row has both transactions and prediction"):
+        performance_report(outcomes(1), outcomes(2).head(0), target="transactions", prediction="prediction", path=path)
+    assert not path.exists()
+
+
+def test_a_page_over_the_limit_is_refused_and_leaves_no_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(evidently_reports, "MAX_BYTES", 1000)
+    path = tmp_path / "drift.html"
+    with pytest.raises(ReportError, match="draw fewer columns"):
+        drift_report(features(1), features(2), columns=["base_price_13w"], path=path)
+    assert not path.exists()
