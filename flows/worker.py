@@ -24,7 +24,9 @@ def main() -> None:
         ["work-pool", "create", POOL, "--type", "process", "--overwrite"],
         ["--no-prompt", "deploy", "--all"],
     ):
-        done = subprocess.run([*prefect, *arguments], env=environment, cwd=REPOSITORY, capture_output=True, text=True)
+        done = subprocess.run(
+            [*prefect, *arguments], env=environment, cwd=REPOSITORY, capture_output=True, text=True, check=False
+        )
         if done.returncode:
             sys.exit(f"prefect {' '.join(arguments)} failed:\n{done.stdout}{done.stderr}")
     worker = subprocess.Popen([*prefect, "worker", "start", "--pool", POOL], env=environment, cwd=REPOSITORY)

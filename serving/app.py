@@ -7,6 +7,7 @@ from pathlib import Path
 
 import structlog
 from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 
 from poplift.settings import Settings
@@ -31,7 +32,7 @@ log = structlog.get_logger()
 def create_app(settings: Settings, *, reader: FeatureReader | None = None, limits: Limits | None = None) -> FastAPI:
     """The application; `reader` defaults to the online store behind Feast."""
     service = _service(settings, reader or FeastReader(settings), limits or Limits())
-    app = FastAPI(
+    app = FastAPIOffline(  # /docs brings its scripts along; FastAPI's own would fetch them from the internet
         title="poplift",
         version=operations.PACKAGE_VERSION,
         description=DESCRIPTION,
@@ -50,9 +51,13 @@ def create_app(settings: Settings, *, reader: FeatureReader | None = None, limit
 def _service(settings: Settings, reader: FeatureReader, limits: Limits) -> Service:
     metrics = Metrics()
 
+    told: list[str] = []
+
     def refused(message: str) -> None:
         metrics.release_refused.inc()
-        log.error("release_refused", cause=message)
+        if told != [message]:  # it is looked at every few seconds; the same cause is said once
+            told[:] = [message]
+            log.error("release_refused", cause=message)
 
     return Service(
         business_time=settings.business_time,

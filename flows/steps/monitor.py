@@ -1,14 +1,12 @@
 """Step: hold the served release to its promise, and write drift, freshness and performance as pages."""
 
-from collections.abc import Mapping, Sequence
-
-import numpy as np
+import duckdb
 import pandas as pd
 
 from feature_repo.catalog import DEMAND_SERVING, MODEL_FEATURES, VIEWS
 from flows.steps.progress import Progress, silent
 from flows.steps.train import training_set
-from monitoring.check import check
+from monitoring.check import Newest, check
 from monitoring.index_page import Link
 from monitoring.newest_events import newest_offline, newest_online
 from monitoring.performance import Accuracy
@@ -20,6 +18,7 @@ from serving.scoring import score
 from training.dataset import TrainingSet
 
 NEWEST_WEEKS = 4
+ENTITIES_ASKED = 50
 MODEL_REPORT = Link("How good is the model?", "model.html", "Scores, baselines, drivers and errors of the champion.")
 
 
@@ -27,35 +26,43 @@ def monitor(settings: Settings, progress: Progress = silent, *, data: TrainingSe
     """Check the served release on the newest weeks; writes the pages of reports_dir, index.html first."""
     loaded = load_current(settings.releases_dir)
     frame = (data or training_set(settings, progress)).frame
-    trained_through, last = int(loaded.plan["trained_through_week"]), int(frame["week"].max())
+    trained_through = int(loaded.plan["trained_through_week"])
+    newest = frame[frame["week"] > int(frame["week"].max()) - NEWEST_WEEKS]
     judged = frame[frame["week"] > trained_through]
-    outcomes = judged.assign(prediction=score(loaded, judged).transactions)
-    newest = outcomes[outcomes["week"] > last - NEWEST_WEEKS]
+    outcomes = judged.assign(prediction=score(loaded, judged).transactions) if len(judged) else None
     promised = loaded.versions.get("promised", {})
     return check(
         reference=frame[frame["week"] <= trained_through],
         current=newest,
         columns=MODEL_FEATURES,
         evaluation=outcomes,
-        outcomes=newest,
+        outcomes=None if outcomes is None else outcomes[outcomes["week"].isin(newest["week"])],
         promised=Accuracy(**promised) if promised else None,
         views=VIEWS,
-        newest_offline=newest_offline(
-            settings.features_dir, views=[v.name for v in VIEWS], as_of=settings.business_time
-        ),
-        newest_online=newest_online(_online_times(settings, frame)),
+        newest_offline=_newest_offline(settings, progress),
+        newest_online=_newest_online(settings, frame, progress),
         reports_dir=settings.reports_dir,
         as_of=settings.business_time,
         progress=progress,
-        links=_links(settings),
+        links=[MODEL_REPORT],
     )
 
 
-def _online_times(settings: Settings, frame: pd.DataFrame) -> Mapping[str, np.ndarray]:
-    pairs = frame[["outlet_id", "ppg_id"]].drop_duplicates().head(50)
+def _newest_offline(settings: Settings, progress: Progress) -> Newest | None:
+    """None when the tables cannot be read: the verdict is then `unknown`, which is not a pass."""
+    try:
+        return newest_offline(settings.features_dir, views=[v.name for v in VIEWS], as_of=settings.business_time)
+    except duckdb.Error as error:
+        progress(f"feature tables cannot be read: {error}")
+        return None
+
+
+def _newest_online(settings: Settings, frame: pd.DataFrame, progress: Progress) -> Newest | None:
+    """None when the online store does not answer, whatever it fails with."""
+    pairs = frame[["outlet_id", "ppg_id"]].drop_duplicates().head(ENTITIES_ASKED)
     entities = [{"outlet_id": o, "ppg_id": p} for o, p in pairs.itertuples(index=False)]
-    return OnlineReader(settings, service=DEMAND_SERVING).read(entities).event_timestamps
-
-
-def _links(settings: Settings) -> Sequence[Link]:
-    return [MODEL_REPORT] if (settings.reports_dir / MODEL_REPORT.href).exists() else []
+    try:
+        return newest_online(OnlineReader(settings, service=DEMAND_SERVING).read(entities).event_timestamps)
+    except Exception as error:  # noqa: BLE001 # every store has errors of its own
+        progress(f"online store cannot be read: {error}")
+        return None
