@@ -1,5 +1,6 @@
 """What a person sees: one line per step while it works, and tables of what came out."""
 
+import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -24,7 +25,8 @@ class Console:
     """Writes to the terminal; without one, plain lines."""
 
     def __init__(self) -> None:
-        self.terminal = Terminal(highlight=False)
+        # Held on to, because libraries' own output is swallowed while a step runs.
+        self.terminal = Terminal(file=sys.stdout, highlight=False)
 
     def step(self, title: str, step: Callable[..., Any], settings: Settings, **options: Any) -> Any:
         """Run a step with its progress shown, and leave one line with its time behind."""

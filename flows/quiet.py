@@ -20,10 +20,10 @@ def quieten() -> None:
 
 @contextlib.contextmanager
 def swallowed() -> Iterator[None]:
-    """Hold back what a library prints to standard output; shown after all when the block fails."""
+    """Hold back what libraries print; shown after all when the block fails."""
     held = io.StringIO()
     try:
-        with contextlib.redirect_stdout(held):
+        with contextlib.redirect_stdout(held), contextlib.redirect_stderr(held):
             yield
     except Exception:
         sys.stderr.write(held.getvalue())
