@@ -166,11 +166,14 @@ def serve() -> None:
 
 
 @app.command()
-def demo() -> None:
+def demo(
+    *, readme: Annotated[bool, typer.Option("--readme", help="Write this run's figures into README.md.")] = False
+) -> None:
     """The whole loop on real data, with a summary."""
     from flows.demo import run_demo
+    from poplift.settings import REPOSITORY
 
-    run_demo(_settings())
+    run_demo(_settings(), readme=REPOSITORY / "README.md" if readme else None)
 
 
 @app.command()

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from poplift.sources.ingest import IngestReport
     from training.gate import Verdict as GateVerdict
 
+SCORE_COLUMNS = ["forecast", "Poisson deviance", "model against it", "95 % interval", "WAPE ppg × week", "bias"]
+LOG_WIDTH = 120
 COLOURS = {"pass": "green", "ok": "green", "warn": "yellow", "not enough evidence": "yellow"}
 
 
@@ -27,6 +29,8 @@ class Console:
     def __init__(self) -> None:
         # Held on to, because libraries' own output is swallowed while a step runs.
         self.terminal = Terminal(file=sys.stdout, highlight=False)
+        if not self.terminal.is_terminal:
+            self.terminal = Terminal(file=sys.stdout, highlight=False, width=LOG_WIDTH)
 
     def step(self, title: str, step: Callable[..., Any], settings: Settings, **options: Any) -> Any:
         """Run a step with its progress shown, and leave one line with its time behind."""
@@ -83,7 +87,7 @@ class Console:
             return
         self.table(
             "Demand model on 13 held-out weeks",
-            ["forecast", "Poisson deviance", "model against it", "95 % interval", "WAPE ppg × week", "bias"],
+            SCORE_COLUMNS,
             score_rows(trained.metrics),
         )
         self.gate("Gate", trained.verdict)

@@ -4,6 +4,7 @@ import contextlib
 import importlib
 import threading
 import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import httpx
 
 from flows.api_process import free_port, running_api
 from flows.console import Console
+from flows.readme_figures import write_figures
 from flows.steps.features import refresh_features
 from flows.steps.ingest import ingest_events
 from flows.steps.monitor import monitor
@@ -18,46 +20,76 @@ from flows.steps.promote import promote
 from flows.steps.release import refresh_release
 from flows.steps.score import score_coming_week
 from flows.steps.train import (
+    MODEL,
     Trained,
     propose_simpler_model,
     train_challenger,
     training_set,
     unchanged_champion,
 )
+from poplift import registry
 from poplift.settings import Settings
+from training.folds import HOLDOUT_WEEKS
 
 if TYPE_CHECKING:
+    from poplift.sources.ingest import IngestReport
     from training.dataset import TrainingSet
+    from training.gate import Verdict
 
 OUTLETS_ASKED = 3
 SHOWN_PER_OUTLET = 2
+REASONS_SHOWN = 2
 
 
-def run_demo(settings: Settings) -> None:
-    """Raw lines to a served, monitored recommendation; a second run finds everything done and is quick."""
+def run_demo(settings: Settings, *, readme: Path | None = None) -> None:
+    """Raw lines to a served, monitored recommendation; a second run finds everything done and is quick.
+
+    With `readme`, the figures of this run replace those between its markers.
+    """
     console, started = Console(), time.perf_counter()
     warm = threading.Thread(target=_import_libraries, daemon=True)
     warm.start()
-    console.ingest(console.step("Ingest and validate", ingest_events, settings))
+    ingested = console.step("Ingest and validate", ingest_events, settings)
+    console.ingest(ingested)
     warm.join()
     console.features(console.step("Features, feast apply, materialise", refresh_features, settings))
     data: TrainingSet = console.step("Point-in-time training set", training_set, settings)
     console.say(f"  {data.pins['rows']:,} rows, weeks {data.pins['first_week']} to {data.pins['last_week']}")
-    _train_and_promote(settings, console, data)
+    refused = _train_and_promote(settings, console, data)
     release = console.step("Build and verify the release", refresh_release, settings)
     scores: Path = console.step("Score the coming week in batch", score_coming_week, settings)
     verdict = console.step("Drift and performance reports", monitor, settings, data=data)
     answers, seconds = console.step("Serve over HTTP and ask for recommendations", _ask, settings)
     _recommendations(console, answers)
     console.verdict(verdict, settings.reports_dir)
-    console.say(f"\n[bold]Done in {time.perf_counter() - started:.0f} s.[/]")
+    took = time.perf_counter() - started
+    milliseconds = ", ".join(f"{1000 * s:.0f}" for s in seconds)
+    console.say(f"\n[bold]Done in {took:.0f} s.[/]")
     for label, value in (
         ("release", release.folder),
         ("coming week, every candidate", scores),
-        ("answers took", ", ".join(f"{1000 * s:.0f} ms" for s in seconds) + " over HTTP, features read online"),
+        ("answers over HTTP", f"{milliseconds} ms, features read online"),
         ("next", "make up    # API, MLflow, Prefect and Feast UIs and the reports"),
     ):
         console.terminal.print(f"  {label:<30} {value}", markup=False, soft_wrap=True)
+    if readme is not None:
+        champion = registry.by_alias(settings, name=MODEL, alias=registry.CHAMPION)
+        facts = [*_facts(ingested, champion.metrics if champion else {}, refused)]
+        facts.append(
+            f"The whole demo took {took:.0f} s after installation; recommendations took {milliseconds} ms over HTTP."
+        )
+        write_figures(readme, metrics=champion.metrics if champion else {}, facts=facts)
+
+
+def _facts(ingested: "IngestReport", metrics: Mapping[str, float], refused: "Verdict | None") -> Iterator[str]:
+    rows, bad = (sum(getattr(t, name) for t in ingested.tables) for name in ("rows_in", "rows_quarantined"))
+    yield f"{rows:,} rows went through their contracts, {bad:,} were quarantined with a rule, column and count."
+    yield (
+        f"On the {HOLDOUT_WEEKS} held-out weeks the total is {metrics['bias']:+.1%} off, and the 80 % interval covers "
+        f"{metrics['interval_coverage']:.1%} of the jittered counts."
+    )
+    if refused is not None:
+        yield f"The gate's answer to a simpler challenger, the Poisson GLM: {refused.outcome} ({refused.reasons[0]})."
 
 
 def _import_libraries() -> None:
@@ -66,21 +98,25 @@ def _import_libraries() -> None:
         importlib.import_module(library)
 
 
-def _train_and_promote(settings: Settings, console: Console, data: "TrainingSet") -> None:
+def _train_and_promote(settings: Settings, console: Console, data: "TrainingSet") -> "Verdict | None":
+    """Train, judge and promote; returns the gate's answer to a simpler challenger, None when nothing was trained."""
     if unchanged_champion(settings, data) is not None:
         console.trained(None)
-        return
+        return None
     trained: Trained = console.step(
         "Train, cross-validate, judge, log to MLflow", train_challenger, settings, data=data
     )
     console.trained(trained)
     if trained.version is None:
         console.say("  the champion stays")
-        return
-    refused = console.step("A simpler challenger at the gate", propose_simpler_model, settings, trained=trained)
+        return None
+    refused: Verdict = console.step(
+        "A simpler challenger at the gate", propose_simpler_model, settings, trained=trained
+    )
     console.gate("Gate on the Poisson GLM", refused)
     promote(settings, who="demo", why="the gate passed")
     console.say(f"  promoted: demand version {trained.version} is champion")
+    return refused
 
 
 def _ask(settings: Settings, progress: Any) -> tuple[list[dict[str, Any]], list[float]]:
@@ -110,20 +146,17 @@ def _busiest_outlets(settings: Settings) -> list[str]:
 
 
 def _recommendations(console: Console, answers: list[dict[str, Any]]) -> None:
-    rows = []
+    console.say("\n[bold]Recommendations for the coming week[/]")
     for answer in answers:
+        console.say(f"  outlet [bold]{answer['outlet_id']}[/], week of {answer['week_start']}")
         for item in answer["recommendations"]:
             chosen = item["recommended"]
-            rows.append(
-                [
-                    f"{answer['outlet_id']} {item['ppg_id']}",
-                    "none: " + item["abstained_because"] if item["abstained"] else chosen["activation_name"],
-                    f"{chosen['transactions']:.2f}",
-                    f"{chosen['predicted_gain']:+.2f}",
-                    "; ".join(reason["text"] for reason in item["reasons"][:1]),
-                ]
+            said = "none, " + item["abstained_because"] if item["abstained"] else chosen["activation_name"]
+            console.say(
+                f"    {item['rank']}. {item['ppg_id']}: [bold]{said}[/], {chosen['transactions']:.2f} transactions "
+                f"expected, {chosen['predicted_gain']:+.2f} against none"
             )
-    columns = ["outlet and ppg", "recommended", "transactions", "predicted gain", "first reason"]
-    console.table("Recommendations for the coming week", columns, rows)
+            for reason in item["reasons"][:REASONS_SHOWN]:
+                console.say(f"       [dim]{reason['text']}[/]")
     if answers:
         console.terminal.print(f"  {answers[0]['basis_note']}", markup=False)

@@ -6,7 +6,7 @@ from typing import Any
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
-from flows.console import score_rows
+from flows.console import SCORE_COLUMNS, score_rows
 from flows.steps.features import refresh_features
 from flows.steps.ingest import ingest_events
 from flows.steps.monitor import monitor
@@ -121,7 +121,7 @@ def weekly_flow() -> str:
 
 
 def _training_artifacts(trained: Trained) -> None:
-    header = "| forecast | Poisson deviance | model against it | 95 % interval | WAPE ppg × week | bias |"
+    header = "| " + " | ".join(SCORE_COLUMNS) + " |"
     lines = ["| " + " | ".join(row) + " |" for row in score_rows(trained.metrics)]
     reasons = [f"* {reason}" for reason in trained.verdict.reasons]
     create_markdown_artifact(
