@@ -1,0 +1,42 @@
+"""Runs every script of this folder and writes README.md from their results."""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+SCRIPTS = ("start_up", "ingest", "demo")
+
+
+def main() -> None:
+    """Measure everything, then write the page."""
+    for script in SCRIPTS:
+        subprocess.run([sys.executable, str(HERE / f"{script}.py")], check=True)
+    page = [
+        "# Benchmarks",
+        "",
+        f"Written by `make bench` on {os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}.",
+        "One script per claim; peers and ours run in interleaved blocks on the same data.",
+    ]
+    for script in SCRIPTS:
+        page += ["", *_section(json.loads((HERE / "results" / f"{script}.json").read_text()))]
+    (HERE / "README.md").write_text("\n".join(page) + "\n")
+
+
+def _section(result: dict[str, object]) -> list[str]:
+    columns, rows = list(result["columns"]), list(result["rows"])  # type: ignore[call-overload]
+    return [
+        f"## {result['name']}",
+        f"Goal: {result['goal']}. **{'Met' if result['met'] else 'Not met'}.**",
+        "",
+        "| " + " | ".join(columns) + " |",
+        "|---|" + "---:|" * (len(columns) - 1),
+        *("| " + " | ".join(row) + " |" for row in rows),
+    ]
+
+
+if __name__ == "__main__":
+    main()
