@@ -1,0 +1,34 @@
+"""What a person reads: product lines stay, library chatter goes, and comes back when a step fails."""
+
+import sys
+
+import pytest
+
+from flows.console import Console
+
+
+def test_library_output_is_swallowed_and_the_step_line_is_shown(capsys):
+    def step(_settings, progress):
+        print("library chatter")
+        print("library warning", file=sys.stderr)
+        progress("half way")
+        return 7
+
+    assert Console().step("Work", step, None) == 7
+    shown = capsys.readouterr()
+    assert "half way" in shown.out
+    assert "✓ Work" in shown.out
+    assert "library" not in shown.out + shown.err
+
+
+def test_library_output_is_shown_when_the_step_fails(capsys):
+    def step(_settings, progress):
+        progress("starting")
+        print("what the library said before it fell")
+        raise RuntimeError("fell")
+
+    with pytest.raises(RuntimeError, match="fell"):
+        Console().step("Work", step, None)
+    shown = capsys.readouterr()
+    assert "what the library said before it fell" in shown.err
+    assert "✓" not in shown.out
