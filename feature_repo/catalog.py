@@ -8,6 +8,7 @@ import ibis
 
 from feature_repo.transformations.outlet_ppg_promotion import outlet_ppg_promotion
 from feature_repo.transformations.outlet_ppg_sales import outlet_ppg_sales
+from feature_repo.transformations.outlet_ppg_shoppers import outlet_ppg_shoppers
 from feature_repo.transformations.outlet_trend import outlet_trend
 from feature_repo.transformations.planned_activation import INPUTS
 from feature_repo.transformations.ppg_trend import ppg_trend
@@ -99,6 +100,29 @@ VIEWS: tuple[View, ...] = (
         ),
     ),
     View(
+        name="outlet_ppg_shoppers",
+        entities=("outlet_id", "ppg_id"),
+        description="One row per managed outlet x ppg x week: demand expected from the shoppers who come there.",
+        build=outlet_ppg_shoppers,
+        features=(
+            Feature(
+                "shopper_rate_2w",
+                "Expected from the outlet's shoppers: visits of late (half-life 2 weeks), tastes (26)",
+                RATE,
+            ),
+            Feature(
+                "shopper_rate_4w",
+                "Expected from the outlet's shoppers: visits of late (half-life 4 weeks), tastes (13)",
+                RATE,
+            ),
+            Feature(
+                "shopper_rate_8w",
+                "Expected from the outlet's shoppers: visits of late (half-life 8 weeks), tastes (52)",
+                RATE,
+            ),
+        ),
+    ),
+    View(
         name="outlet_trend",
         entities=("outlet_id",),
         description="One row per managed outlet x week: traffic over all products.",
@@ -147,8 +171,6 @@ ON_DEMAND: tuple[Feature, ...] = (
     Feature("plan_expected_rate", "Past rate under the planned promotion state", RATE),
     Feature("weeks_to_holiday", "Weeks until the next holiday; 0 = in the week, capped at 8", "weeks"),
     Feature("weeks_since_holiday", "Weeks since the last holiday; 0 = in the week, capped at 8", "weeks"),
-    Feature("year_sin", "Phase of the year, sine", "1"),
-    Feature("year_cos", "Phase of the year, cosine", "1"),
 )
 
 BATCH_FEATURES: tuple[str, ...] = tuple(f.name for view in VIEWS for f in view.features)

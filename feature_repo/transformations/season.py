@@ -1,4 +1,4 @@
-"""Where a week lies in the retail year: holidays in it, holidays ahead, and the phase of the year."""
+"""Where a week lies in the retail year: how far from the holidays that people stock up for."""
 
 from datetime import date, timedelta
 
@@ -33,20 +33,17 @@ def season(week_start_day: np.ndarray) -> dict[str, np.ndarray]:
     """Season features of weeks given by their first local day, in days since 1970-01-01; any order and length.
 
     weeks_to_holiday: 0 = a holiday lies in the week, capped at 8. weeks_since_holiday: likewise, looking back.
-    year_sin, year_cos: phase of the year.
+    No phase of the year: with less than two years of history it is another name for time.
     """
     start = np.asarray(week_start_day, dtype="int64")
     if start.size == 0:
         empty = np.empty(0)
-        return dict.fromkeys(("weeks_to_holiday", "weeks_since_holiday", "year_sin", "year_cos"), empty)
+        return dict.fromkeys(("weeks_to_holiday", "weeks_since_holiday"), empty)
     years = start.astype("datetime64[D]").astype("datetime64[Y]").astype(int) + 1970
     span = range(int(years.min()) - 1, int(years.max()) + 2)
     days = np.array([d for y in span for d in holidays(y)], dtype="datetime64[D]").astype("int64")
     ahead = np.floor_divide(days[None, :] - start[:, None], 7)  # 0 = in the week, negative = before it
-    phase = 2 * np.pi * (start % 365.25) / 365.25
     return {
         "weeks_to_holiday": np.where(ahead >= 0, ahead, HORIZON).min(axis=1).clip(max=HORIZON).astype(float),
         "weeks_since_holiday": np.where(ahead <= 0, -ahead, HORIZON).min(axis=1).clip(max=HORIZON).astype(float),
-        "year_sin": np.sin(phase),
-        "year_cos": np.cos(phase),
     }
