@@ -76,10 +76,11 @@ def open_store(settings: Settings, *, redis_options: str = WRITE_DEADLINE) -> "F
     before = os.environ.get("PROMETHEUS_MULTIPROCESS_DIR")  # noqa: TID251 # undoing what importing Feast does to it
     from feast import FeatureStore, RepoConfig
 
+    config = RepoConfig(repo_path=REPOSITORY_FOLDER, **configuration(settings, redis_options=redis_options))
+    store = FeatureStore(config=config)
     if before is None:
         os.environ.pop("PROMETHEUS_MULTIPROCESS_DIR", None)  # noqa: TID251 # would silence this process's /metrics
-    config = RepoConfig(repo_path=REPOSITORY_FOLDER, **configuration(settings, redis_options=redis_options))
-    return FeatureStore(config=config)
+    return store
 
 
 def apply(settings: Settings, objects: Sequence[Any]) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 import os
 import tomllib
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -149,7 +150,12 @@ def child_environment(settings: Settings, **more: str) -> dict[str, str]:
 
 
 def load_settings(**overrides: Any) -> Settings:
-    """Read profile and environment; raise SettingsError that names the variable when a value is wrong."""
+    """Read profile and environment; raise SettingsError that names the variable when it is wrong or unknown."""
+    known = {f"POPLIFT_{name.upper()}" for name in Settings.model_fields}
+    for variable in sorted(os.environ):
+        if variable.startswith("POPLIFT_") and variable not in known:
+            near = get_close_matches(variable, known, n=1)
+            raise SettingsError(f"{variable} is not a setting" + (f"; did you mean {near[0]}?" if near else ""))
     try:
         return Settings(**overrides)
     except ValidationError as error:

@@ -9,8 +9,8 @@ from flows.console import Console
 
 def test_library_output_is_swallowed_and_the_step_line_is_shown(capsys):
     def step(_settings, progress):
-        print("library chatter")
-        print("library warning", file=sys.stderr)
+        sys.stdout.write("library chatter")
+        sys.stderr.write("library warning")
         progress("half way")
         return 7
 
@@ -24,7 +24,7 @@ def test_library_output_is_swallowed_and_the_step_line_is_shown(capsys):
 def test_library_output_is_shown_when_the_step_fails(capsys):
     def step(_settings, progress):
         progress("starting")
-        print("what the library said before it fell")
+        sys.stdout.write("what the library said before it fell")
         raise RuntimeError("fell")
 
     with pytest.raises(RuntimeError, match="fell"):
