@@ -14,6 +14,7 @@ from feature_repo.catalog import VIEWS, View
 from feature_repo.transformations.sources import Sources
 from poplift.contracts.tables import CONTRACTS
 from poplift.lake import Lake
+from poplift.market_week import SALES_DELAY
 
 
 class EmptyWeekError(Exception):
@@ -60,16 +61,21 @@ def table_path(features_dir: Path, view: str) -> Path:
 
 def sources(lake: Lake, *, as_of: datetime) -> Sources:
     """The lake's tables as known at `as_of`; promotions only of the managed assortment, which is all that is used."""
-    products = _snapshot(lake, "products", as_of)
+    products, weeks = _snapshot(lake, "products", as_of), _snapshot(lake, "weeks", as_of)
     managed = products.filter(_.ppg_id.notnull()).product_id.to_pyarrow().to_pylist()
     return Sources(
-        pos_lines=_snapshot(lake, "pos_lines", as_of),
+        pos_lines=_snapshot(lake, "pos_lines", as_of).semi_join(_landed(weeks, as_of), "week"),
         promotions=_snapshot(lake, "promotions", as_of, only={"product_id": managed}),
         products=products,
         outlets=_snapshot(lake, "outlets", as_of),
-        weeks=_snapshot(lake, "weeks", as_of),
+        weeks=weeks,
         price_calendar=_snapshot(lake, "price_calendar", as_of),
     )
+
+
+def _landed(weeks: ibis.Table, as_of: datetime) -> ibis.Table:
+    """Weeks whose sales are complete; the lines of a week that is still open would read as a bad week."""
+    return weeks.filter(_.closes_at <= ibis.literal(as_of - SALES_DELAY)).select("week")
 
 
 def _snapshot(

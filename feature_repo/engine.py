@@ -32,8 +32,8 @@ class BusinessTimeEngine(LocalComputeEngine):  # type: ignore[misc]
         if end > business_time:
             raise FutureIntervalError(
                 f"{task.feature_view.name}: asked to materialise until {end:%Y-%m-%dT%H:%M:%S}, but data is known "
-                f"until {business_time:%Y-%m-%dT%H:%M:%S} (business time). A later end would move the watermark past data "
-                f"still to come. Use: feast -c feature_repo materialize-incremental {business_time:%Y-%m-%dT%H:%M:%S}"
+                f"until {business_time:%Y-%m-%dT%H:%M:%S} (business time). A later end would move the watermark past "
+                f"data still to come. Use: feast -c feature_repo materialize-incremental {business_time:%Y-%m-%dT%H:%M:%S}"  # noqa: E501 # one line to copy
             )
         if task.start_time >= end:
             task = dataclasses.replace(task, start_time=end - task.feature_view.ttl)

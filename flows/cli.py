@@ -123,11 +123,15 @@ def release() -> None:
 
 
 @app.command()
-def rollback() -> None:
+def rollback(
+    why: Annotated[str, typer.Option(help="Reason, kept in the ledger.")] = "rolled back by hand",
+    who: Annotated[str, typer.Option(help="Who decides, kept in the ledger.")] = "cli",
+) -> None:
     """Put the previous release back as one unit."""
     from flows.steps.release import roll_back
 
-    typer.echo(f"release {roll_back(_settings())} is active again")
+    previous = roll_back(_settings(), who=who, why=why)
+    typer.echo(f"release {previous} is active again, and its model is champion")
 
 
 @app.command()

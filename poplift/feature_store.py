@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 REPOSITORY_FOLDER = REPOSITORY / "feature_repo"
 # Without these a Redis that does not answer hangs a request for ever; `retry=null` keeps redis-py from trying again.
 READ_DEADLINE = "socket_timeout=0.25,socket_connect_timeout=0.25,retry=null"
+FEAST_METRICS = "feast_metrics_"
 WRITE_DEADLINE = "socket_timeout=30,socket_connect_timeout=5"
 
 
@@ -73,13 +74,14 @@ def render(settings: Settings, path: Path = REPOSITORY_FOLDER / "feature_store.y
 
 def open_store(settings: Settings, *, redis_options: str = WRITE_DEADLINE) -> "FeatureStore":
     """A Feast store of these settings; imports Feast, which takes seconds."""
-    before = os.environ.get("PROMETHEUS_MULTIPROCESS_DIR")  # noqa: TID251 # undoing what importing Feast does to it
     from feast import FeatureStore, RepoConfig
 
     config = RepoConfig(repo_path=REPOSITORY_FOLDER, **configuration(settings, redis_options=redis_options))
     store = FeatureStore(config=config)
-    if before is None:
-        os.environ.pop("PROMETHEUS_MULTIPROCESS_DIR", None)  # noqa: TID251 # would silence this process's /metrics
+    for variable in ("PROMETHEUS_MULTIPROCESS_DIR", "PROMETHEUS_MULTIPROC_DIR"):
+        # Importing Feast sets them to a folder of its own, which would silence the /metrics of this process tree.
+        if FEAST_METRICS in os.environ.get(variable, ""):  # noqa: TID251
+            del os.environ[variable]  # noqa: TID251
     return store
 
 
@@ -98,7 +100,7 @@ def apply(settings: Settings, objects: Sequence[Any]) -> tuple[str, ...]:
 
 
 def materialize(settings: Settings) -> None:
-    """Bring the online store up to business time; a second run writes only what is new."""
+    """Bring the online store up to business time; the newest weeks are written again, which fills new features."""
     with registry_lock(settings):
         open_store(settings).materialize_incremental(end_date=settings.business_time)
 

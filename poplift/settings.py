@@ -8,8 +8,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import AwareDatetime, Field, SecretStr, ValidationError, model_validator
+from pydantic import AwareDatetime, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from poplift.clock import wall_now
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DEMO_SHOPPER_KEY = "public-demo-key"
@@ -45,7 +47,12 @@ class Settings(BaseSettings):
     home: Path = Field(REPOSITORY / "var", description="Folder of all state of the local profile.")
     business_time: AwareDatetime = Field(
         datetime(2018, 1, 2, 5, tzinfo=UTC),
-        description="Until when the data is known; decides features, ages and the coming week.",
+        description="Until when the data is known, or `now`; decides features, ages and the coming week.",
+    )
+    source: str = Field(
+        "poplift.sources.complete_journey:CompleteJourney",
+        pattern=r"^[\w.]+:\w+$",
+        description="Where the data comes from: module:Class of a source.",
     )
     seed: int = Field(7, ge=0, description="Seed of every random draw.")
     threads: int = Field(2, ge=1, description="Threads of training; part of the model file's bytes.")
@@ -79,6 +86,11 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Arguments over environment over profile file over defaults."""
         return init_settings, env_settings, ProfileFile(settings_cls)
+
+    @field_validator("business_time", mode="before")
+    @classmethod
+    def _now(cls, value: Any) -> Any:
+        return wall_now() if value == "now" else value
 
     @model_validator(mode="after")
     def _production_names_its_servers(self) -> Self:

@@ -7,19 +7,18 @@ from concurrent.futures import TimeoutError as DeadlineError
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
-from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from feature_repo.catalog import DEMAND_SERVING, VIEWS, View
+from feature_repo.catalog import BATCH_FEATURES, DEMAND_SERVING, VIEWS, View
 from feature_repo.transformations.planned_activation import planned_activation
+from poplift.market_week import day_number, decided_week
 from poplift.settings import Settings
 from serving.policy import Activation
 
 BASE_PRICE = "base_price_13w"
-MARKET = ZoneInfo("America/New_York")
 
 Floats = NDArray[np.float64]
 Entity = Mapping[str, str]
@@ -64,7 +63,11 @@ class FeastReader:
                 from poplift.feature_store import OnlineReader
 
                 self._store = OnlineReader(self._settings, service=self._service)
-        return self._store.read(entities)
+        read = self._store.read(entities)
+        unknown = [name for name in BATCH_FEATURES if name not in read.values]  # noqa: PD011 - not a frame
+        if unknown:
+            raise StoreUnavailableError(f"the registry does not know {', '.join(unknown)}: run `poplift features`")
+        return read
 
 
 class BoundedReader:
@@ -183,13 +186,8 @@ def model_inputs(rows: pd.DataFrame, plans: Sequence[Activation], *, week_start_
 
 
 def coming_week_start_day(business_time: datetime) -> int:
-    """First local day of the week that is decided at business time, in days since 1970-01-01.
-
-    Last week's sales land one day after the week's Monday opens, so on a Monday the week before is still it.
-    """
-    local = (business_time - timedelta(days=1)).astimezone(MARKET).date()
-    monday = local - timedelta(days=local.weekday())
-    return int(np.datetime64(monday, "D").astype(np.int64))
+    """First local day of the week that is decided at business time, in days since 1970-01-01."""
+    return day_number(decided_week(business_time))
 
 
 def _flag(view: View, age: Floats, flags: list[list[str]]) -> NDArray[np.bool_]:

@@ -1,7 +1,7 @@
 """The training set: every panel cell of the target weeks, its label, its plan, and what was known when deciding."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from hashlib import sha256
 from typing import Any, Protocol
 
@@ -11,13 +11,12 @@ import pandas as pd
 from feature_repo.catalog import DEMAND_TRAINING, MODEL_FEATURES, REQUEST_FIELDS
 from feature_repo.transformations.panel import panel
 from feature_repo.transformations.sources import Sources
+from poplift.market_week import LOCAL_TIME, SALES_DELAY
 from training.folds import FIRST_TARGET_WEEK
 
 KEYS = ["outlet_id", "ppg_id"]
 LABELS = ["transactions", "units"]
 REQUEST = [field.name for field in REQUEST_FIELDS]
-SALES_LAND = timedelta(days=1)  # after a week's close; then the next week is decided
-LOCAL_TIME = "America/New_York"  # in which the source's weeks open
 
 
 class TrainingSetError(Exception):
@@ -82,7 +81,7 @@ def targets(sources: Sources) -> pd.DataFrame:
         {
             **{key: frame[key].astype(str) for key in KEYS},
             "week": frame["week"].astype("int64"),
-            "event_timestamp": starts + SALES_LAND,
+            "event_timestamp": starts + SALES_DELAY,
             "planned_display": frame["display"].astype("int64"),
             "planned_mailer": frame["mailer"].astype("int64"),
             "planned_price": frame["planned_price"].astype("float64"),

@@ -28,11 +28,19 @@ def promote(settings: Settings, *, who: str, why: str) -> Version:
             f"model {MODEL} version {challenger.version}: the gate's verdict is {verdict!r}, not 'pass' "
             f"({challenger.tags.get('gate_reasons', 'no reasons')}); champion unchanged"
         )
-    before = registry.by_alias(settings, name=MODEL, alias=registry.CHAMPION)
-    if before is None or before.version != challenger.version:
-        registry.set_alias(settings, name=MODEL, alias=registry.CHAMPION, version=challenger.version)
-        _record(settings, before, challenger, who=who, why=why)
+    move_champion(settings, version=challenger.version, who=who, why=why)
     return challenger
+
+
+def move_champion(settings: Settings, *, version: str, who: str, why: str) -> None:
+    """Point the alias `champion` to a version and write it down; nothing when it points there already."""
+    before = registry.by_alias(settings, name=MODEL, alias=registry.CHAMPION)
+    if before is not None and before.version == version:
+        return
+    registry.set_alias(settings, name=MODEL, alias=registry.CHAMPION, version=version)
+    after = registry.by_alias(settings, name=MODEL, alias=registry.CHAMPION)
+    if after is not None:
+        _record(settings, before, after, who=who, why=why)
 
 
 def reconcile(settings: Settings) -> Version:

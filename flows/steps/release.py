@@ -4,7 +4,7 @@ import pandas as pd
 from ibis import _
 
 from flows.steps.progress import Progress, silent
-from flows.steps.promote import reconcile
+from flows.steps.promote import move_champion, reconcile
 from flows.steps.train import GOLDEN
 from poplift import registry
 from poplift.clock import wall_now
@@ -44,9 +44,15 @@ def refresh_release(settings: Settings, progress: Progress = silent) -> Release:
     return built
 
 
-def roll_back(settings: Settings) -> str:
-    """Activate the release before the current one; returns its id."""
-    return current.rollback(releases_dir=settings.releases_dir)
+def roll_back(settings: Settings, *, who: str, why: str) -> str:
+    """Activate the release before the current one and take the alias back with it; returns its id.
+
+    Without the alias the next release step would put the rolled-back model on again.
+    """
+    previous = current.rollback(releases_dir=settings.releases_dir)
+    version = str(current.load_current(settings.releases_dir).versions["model_version"])
+    move_champion(settings, version=version, who=who, why=why)
+    return previous
 
 
 def policy(settings: Settings) -> Policy:

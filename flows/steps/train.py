@@ -27,7 +27,7 @@ MODEL = "demand"
 GOLDEN = "golden_rows.json"
 GOLDEN_ROWS = 20
 MODEL_CODE = ("feature_repo", "training")
-NAIVE = ("all_zero", "mean_4w", "mean_13w", "mean_all", "seasonal_naive", "poisson_glm")
+BASELINES = ("all_zero", "mean_4w", "mean_13w", "mean_all", "seasonal_naive", "poisson_glm")
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ def write_artifacts(candidate: Candidate, verdict: Verdict, folder: Path, *, see
 
 
 def _baselines(cells: pd.DataFrame) -> dict[str, np.ndarray]:
-    return {name: cells[name].to_numpy("float64") for name in NAIVE if name in cells}
+    return {name: cells[name].to_numpy("float64") for name in BASELINES if name in cells}
 
 
 def _recipe_tags(settings: Settings, data: TrainingSet) -> dict[str, str]:

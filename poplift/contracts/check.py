@@ -8,7 +8,7 @@ import duckdb
 
 from poplift.contracts.schema import SQL_TYPES, Column, Contract
 
-FLOATS = ("DOUBLE", "FLOAT")
+INTEGERS = ("BIGINT", "INTEGER", "SMALLINT", "TINYINT", "UBIGINT", "UINTEGER", "USMALLINT", "UTINYINT", "HUGEINT")
 
 
 class ContractError(Exception):
@@ -27,7 +27,10 @@ class Violation:
 
 @dataclass(frozen=True)
 class Checked:
-    """Two queries over one source whose rows add up to it: typed `good` rows, `bad` rows with `rule` and `column`."""
+    """Two queries over one source whose rows add up to it: typed `good` rows, `bad` ones as `rule`, `column`, `row`.
+
+    `row` is the row as it came, as JSON: a value that does not fit its type would otherwise be lost.
+    """
 
     good: str
     bad: str
@@ -66,7 +69,7 @@ def check(
     cases = " ".join(f"WHEN {r.broken} THEN '{r.name}:{r.column}'" for r in rules)
     typed = ", ".join(f'TRY_CAST(raw."{c.name}" AS {SQL_TYPES[c.kind]}) AS "{c.name}"' for c in contract.columns)
     judged = (
-        f"SELECT {_list(contract)}, {_key(contract)} AS _key, CASE {cases} END AS _broken "
+        f"SELECT {_list(contract)}, {_key(contract)} AS _key, CASE {cases} END AS _broken, raw AS _raw "
         f"FROM (SELECT {typed}, raw FROM {source} AS raw)"
     )
     repeated = _repeated_keys(connection, contract, source)
@@ -85,7 +88,7 @@ def _repeated_keys(connection: duckdb.DuckDBPyConnection, contract: Contract, so
 
 def _partition(contract: Contract, judged: str) -> Checked:
     columns = _list(contract)
-    bad = f"SELECT {columns}, _broken FROM ({judged}) WHERE _broken IS NOT NULL"
+    bad = f"SELECT _raw, _broken FROM ({judged}) WHERE _broken IS NOT NULL"
     return Checked(f"SELECT {columns} FROM ({judged}) WHERE _broken IS NULL", _named(bad), has_unique_keys=True)
 
 
@@ -95,7 +98,7 @@ def _split(contract: Contract, judged: str, repeated: str) -> Checked:
     identity = ", ".join(f'"{name}"' for name in dict.fromkeys((*contract.key, "created_at")))
     suspects = f"_key IN (SELECT value FROM {repeated})"
     ranked = (
-        f"SELECT {columns}, row_number() OVER (PARTITION BY {identity} ORDER BY {columns}) AS _copy "
+        f"SELECT {columns}, _raw, row_number() OVER (PARTITION BY {identity} ORDER BY {columns}) AS _copy "
         f"FROM ({judged}) WHERE _broken IS NULL AND {suspects}"
     )
     good = (
@@ -103,15 +106,15 @@ def _split(contract: Contract, judged: str, repeated: str) -> Checked:
         f"UNION ALL SELECT {columns} FROM ({ranked}) WHERE _copy = 1"
     )
     bad = (
-        f"SELECT {columns}, _broken FROM ({judged}) WHERE _broken IS NOT NULL "
-        f"UNION ALL SELECT {columns}, 'duplicate:{contract.key[0]}' FROM ({ranked}) WHERE _copy > 1"
+        f"SELECT _raw, _broken FROM ({judged}) WHERE _broken IS NOT NULL "
+        f"UNION ALL SELECT _raw, 'duplicate:{contract.key[0]}' FROM ({ranked}) WHERE _copy > 1"
     )
     return Checked(good, _named(bad), has_unique_keys=False)
 
 
 def _named(bad: str) -> str:
     split = "split_part(_broken, ':', 1) AS rule, split_part(_broken, ':', 2) AS \"column\""
-    return f"SELECT {split}, * EXCLUDE (_broken) FROM ({bad})"
+    return f"SELECT {split}, to_json(_raw)::VARCHAR AS row FROM ({bad})"
 
 
 def _key(contract: Contract) -> str:
@@ -125,8 +128,9 @@ def _list(contract: Contract) -> str:
 def _rules(column: Column, found: str, known: Mapping[str, str], as_of: datetime) -> list[_Rule]:
     value, raw = f'"{column.name}"', f'raw."{column.name}"'
     rules = [("type", f"{value} IS NULL AND {raw} IS NOT NULL")]
-    if column.kind == "int" and found in FLOATS:
-        rules.append(("type", f"{raw} <> trunc({raw})"))  # a cast would round 1.5 units to 2
+    if column.kind == "int" and found not in INTEGERS:
+        number = f"TRY_CAST({raw} AS DOUBLE)"
+        rules.append(("type", f"{number} <> trunc({number})"))  # a cast would round 1.5 units to 2
     if not column.nullable:
         rules.append(("null", f"{value} IS NULL"))
     if column.kind == "float":

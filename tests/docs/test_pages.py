@@ -69,23 +69,16 @@ def test_every_path_in_back_quotes_is_in_the_repository(pages: dict[str, str], r
 
 def test_the_names_the_pages_lean_on_are_in_the_files_they_name(root: Path) -> None:
     for file, names in {
-        "training/dataset.py": ("LOCAL_TIME",),
-        "serving/online.py": ("MARKET",),
+        "poplift/market_week.py": ("LOCAL_TIME",),
         "training/search.py": ("_SPACE", "_distributions"),
         "training/demand.py": ("Recipe", "mean_objective", "fit_head"),
-        "flows/steps/train.py": ("NAIVE", "MODEL", "propose_simpler_model"),
+        "flows/steps/train.py": ("BASELINES", "MODEL", "propose_simpler_model"),
         "serving/release.py": ("HEADS", "_boosters"),
         "serving/policy.py": ("Assumptions",),
         "feature_repo/transformations/panel.py": ("stamped",),
     }.items():
         text = (root / file).read_text()
         assert [name for name in names if not re.search(rf"\b{name}\b", text)] == [], file
-
-
-def test_the_line_to_change_in_the_ingest_step_is_the_line_that_is_there(pages: dict[str, str], root: Path) -> None:
-    removed = re.findall(r"^-(    .*)$", pages["how-to/bring-your-own-data.md"], re.MULTILINE)
-    assert len(removed) == 1
-    assert removed[0] in (root / "flows/steps/ingest.py").read_text().splitlines()
 
 
 def test_the_members_of_a_source_are_those_of_the_protocol(pages: dict[str, str]) -> None:

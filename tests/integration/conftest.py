@@ -1,9 +1,11 @@
-"""A small home of real data: soft drinks of all outlets, promotions of eight of them; built once per test process."""
+"""A small home of real data: soft drinks of all outlets, promotions of eight of them; built once per test run."""
 
+import uuid
 from dataclasses import dataclass
 
 import duckdb
 import pytest
+from filelock import FileLock
 
 from poplift.settings import Settings, load_settings
 from poplift.sources.complete_journey import RAW_COLUMNS, CompleteJourney, package_folder
@@ -36,7 +38,6 @@ def write_small_journey(folder):
         "promotions": f"FROM promotions WHERE product_id IN ({drinks}) AND store_id IN ({outlets})",
     }.items():
         connection.sql(f"COPY ({rows} ORDER BY ALL) TO '{folder}/{name}.parquet' (FORMAT parquet)")
-    return CompleteJourney(folder, shopper_key="test-key")
 
 
 def fill(settings, source):
@@ -57,14 +58,55 @@ def fill(settings, source):
 
 
 @pytest.fixture(scope="session")
-def journey(tmp_path_factory):
-    """The small source."""
-    return write_small_journey(tmp_path_factory.mktemp("journey") / "raw")
+def shared(tmp_path_factory, worker_id):
+    """Folder that every process of this test run sees; what takes long is built in it once."""
+    own = tmp_path_factory.getbasetemp()
+    return own if worker_id == "master" else own.parent
 
 
 @pytest.fixture(scope="session")
-def small_home(tmp_path_factory, journey):
+def journey(shared):
+    """The small source."""
+    folder, done = shared / "journey", shared / "journey.done"
+    with FileLock(shared / "journey.lock"):
+        if not done.exists():
+            write_small_journey(folder)
+            done.touch()
+    return CompleteJourney(folder, shopper_key="test-key")
+
+
+@pytest.fixture(scope="session")
+def small_home(shared, journey):
     """The local profile on the small source, ready to be read; tests do not write to it."""
-    settings = load_settings(home=tmp_path_factory.mktemp("home"), database_prefix="small")
-    fill(settings, journey)
+    settings, done = load_settings(home=shared / "small-home", database_prefix="small"), shared / "small-home.done"
+    with FileLock(shared / "small-home.lock"):
+        if not done.exists():
+            fill(settings, journey)
+            done.touch()
     return SmallHome(settings, journey)
+
+
+@pytest.fixture(scope="session")
+def redis_home(tmp_path_factory, small_home, redis_url):
+    """The features of the small home in the shared Redis, under keys of their own."""
+    import redis
+
+    from feature_repo.definitions.repository import objects
+    from poplift import feature_store
+
+    prefix = f"t_{uuid.uuid4().hex[:10]}"
+    settings = load_settings(home=tmp_path_factory.mktemp("redis"), database_prefix=prefix, redis_url=redis_url)
+    settings.features_dir.symlink_to(small_home.settings.features_dir)
+    feature_store.apply(settings, objects(settings))
+    feature_store.materialize(settings)
+    yield SmallHome(settings, small_home.source)
+    host, port = redis_url.split(":")
+    with redis.Redis(host=host, port=int(port), socket_timeout=5) as client:
+        for key in client.scan_iter(f"*{prefix}*", count=1000):
+            client.delete(key)
+
+
+@pytest.fixture(params=["sqlite", pytest.param("redis", marks=pytest.mark.services)])
+def either_home(request):
+    """The small home twice: online store in SQLite, and in Redis."""
+    return request.getfixturevalue("small_home" if request.param == "sqlite" else "redis_home")

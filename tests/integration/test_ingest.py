@@ -1,6 +1,7 @@
 """Source to lake on real data: counts add up, nothing lands twice, bad rows are quarantined with reasons."""
 
 import json
+from datetime import timedelta
 
 import duckdb
 import pytest
@@ -9,7 +10,7 @@ from poplift.lake import Lake
 from poplift.settings import load_settings
 from poplift.sources import complete_journey
 from poplift.sources.complete_journey import CompleteJourney
-from poplift.sources.ingest import ingest
+from poplift.sources.ingest import SourceError, ingest, open_source
 
 AS_OF = load_settings().business_time
 
@@ -82,7 +83,9 @@ def test_a_damaged_line_is_quarantined_with_its_rule_and_no_other_row_is_lost(tm
     for name, file in journey.files.items():
         damaged = name == "transactions"
         rows = f"SELECT *, row_number() OVER () AS n FROM '{file}' WHERE quantity > 0"
-        changed = f"SELECT * EXCLUDE (n) REPLACE (CASE WHEN n = 5 THEN {value} ELSE {column} END AS {column}) FROM ({rows})"
+        changed = (
+            f"SELECT * EXCLUDE (n) REPLACE (CASE WHEN n = 5 THEN {value} ELSE {column} END AS {column}) FROM ({rows})"
+        )
         query = changed if damaged else f"FROM '{file}'"
         duckdb.sql(f"COPY ({query}) TO '{folder}/{name}.parquet' (FORMAT parquet)")
     report = ingest(CompleteJourney(folder, shopper_key="test-key"), Lake(tmp_path / "lake"), as_of=AS_OF)
@@ -95,7 +98,9 @@ def test_the_household_id_is_nowhere_in_the_lake(tmp_path, journey):
     lake = Lake(tmp_path)
     ingest(journey, lake, as_of=AS_OF)
     lines = lake.connection.sql(f"SELECT DISTINCT shopper_id FROM ({lake.query('pos_lines', as_of=AS_OF)})").fetchall()
-    households = {str(r[0]) for r in duckdb.sql(f"SELECT household_id FROM '{journey.files['transactions']}'").fetchall()}
+    households = {
+        str(r[0]) for r in duckdb.sql(f"SELECT household_id FROM '{journey.files['transactions']}'").fetchall()
+    }
     assert all(len(shopper) == 20 for (shopper,) in lines)
     assert not households & {shopper for (shopper,) in lines}
     records = [json.loads(p.read_text()) for p in (tmp_path / "ingests").iterdir()]
@@ -114,3 +119,19 @@ def test_the_declared_facts_are_in_one_file_and_bound_the_created_at(tmp_path, j
             f"JOIN ({lake.query('weeks', as_of=AS_OF)}) AS w USING (week)"
         ).fetchall()
         assert rows == [(seconds,)]
+
+
+def test_rows_refused_as_future_come_in_when_business_time_has_passed_them(tmp_path, journey):
+    early = Lake(tmp_path)
+    first = ingest(journey, early, as_of=AS_OF - timedelta(days=30))
+    assert {v.rule for v in report_of(first, "pos_lines").violations} == {"future", "range"}
+    second = ingest(journey, Lake(tmp_path), as_of=AS_OF)
+    assert second.is_new
+    lake = Lake(tmp_path)
+    kept = lake.connection.sql(f"SELECT count(*) FROM ({lake.query('pos_lines', as_of=AS_OF)})").fetchone()
+    assert kept == (report_of(second, "pos_lines").rows_good,)
+
+
+def test_a_source_that_does_not_exist_is_refused_by_its_setting():
+    with pytest.raises(SourceError, match=r"POPLIFT_SOURCE=poplift\.sources\.nowhere:Nothing"):
+        open_source(load_settings(source="poplift.sources.nowhere:Nothing"))

@@ -4,7 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from poplift.settings import SettingsError, load_settings
+from poplift.clock import wall_now
+from poplift.settings import SettingsError, child_environment, load_settings
 
 
 def test_without_anything_set_the_profile_is_local_and_on_sqlite(tmp_path):
@@ -50,3 +51,21 @@ def test_a_naive_business_time_is_refused(monkeypatch):
 
 def test_secrets_do_not_show_when_settings_are_printed(tmp_path):
     assert "hidden-key" not in repr(load_settings(home=tmp_path, shopper_key="hidden-key"))
+
+
+def test_an_unknown_variable_is_refused_with_the_nearest_known_one(monkeypatch):
+    monkeypatch.setenv("POPLIFT_HOEM", "x")
+    with pytest.raises(SettingsError, match="POPLIFT_HOEM is not a setting; did you mean POPLIFT_HOME"):
+        load_settings()
+
+
+def test_business_time_may_follow_the_clock():
+    before = wall_now()
+    assert before <= load_settings(business_time="now").business_time <= wall_now()
+
+
+def test_a_child_process_gets_every_setting_that_was_given(tmp_path):
+    settings = load_settings(home=tmp_path, seed=11, shopper_key="key")
+    environment = child_environment(settings, EXTRA="1")
+    assert environment["POPLIFT_HOME"] == str(tmp_path)
+    assert (environment["POPLIFT_SEED"], environment["POPLIFT_SHOPPER_KEY"], environment["EXTRA"]) == ("11", "key", "1")

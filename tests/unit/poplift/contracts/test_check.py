@@ -1,5 +1,6 @@
 """Rules of the contract check: what is bad, that it is counted, and that good rows are never lost."""
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import duckdb
@@ -84,6 +85,25 @@ def test_text_where_a_number_belongs_is_a_type_violation_and_good_text_numbers_p
 def test_half_a_unit_is_a_type_violation_and_not_rounded():
     good, bad = split([("a", "1", 1.5, *GOOD[3:])], types="VARCHAR,VARCHAR,DOUBLE,DOUBLE,TIMESTAMP,TIMESTAMP")
     assert (good, bad) == ([], [("type", "quantity")])
+
+
+def test_text_of_half_a_unit_is_a_type_violation_and_not_rounded_either():
+    good, bad = split([("a", "1", "1.5", *GOOD[3:])], types="VARCHAR,VARCHAR,VARCHAR,DOUBLE,TIMESTAMP,TIMESTAMP")
+    assert (good, bad) == ([], [("type", "quantity")])
+
+
+def test_a_refused_row_is_kept_as_it_came():
+    connection = duckdb.connect()
+    connection.sql(
+        "CREATE TABLE incoming AS SELECT 'a' AS line, '1' AS outlet_id, 'two' AS quantity, 1.0 AS value, "
+        "TIMESTAMP '2017-05-01' AS sold_at, TIMESTAMP '2017-05-02' AS created_at, 'extra' AS note"
+    )
+    known = {"outlets.outlet_id": "SELECT '1' AS value"}
+    checked = check(connection, TILL, source="incoming", known=known, as_of=AS_OF)
+    ((rule, column, row),) = connection.sql(checked.bad).fetchall()
+    assert (rule, column) == ("type", "quantity")
+    assert json.loads(row)["quantity"] == "two"
+    assert json.loads(row)["note"] == "extra"
 
 
 def test_of_two_equal_rows_one_stays_and_one_is_a_counted_duplicate():

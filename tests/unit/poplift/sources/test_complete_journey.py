@@ -9,10 +9,10 @@ import pytest
 from poplift.sources.complete_journey import (
     RAW_COLUMNS,
     CompleteJourney,
-    SourceError,
     package_folder,
     week_opens,
 )
+from poplift.sources.ingest import SourceError
 
 
 @pytest.fixture(scope="module")
