@@ -5,7 +5,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -28,8 +28,8 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def running_api(settings: Settings, *, port: int) -> Iterator[httpx.Client]:
-    """A client of an API started here and stopped at the end; yields once the API is ready."""
+def starting_api(settings: Settings, *, port: int) -> Iterator[Callable[[], httpx.Client]]:
+    """Start an API that is stopped at the end; calling what is yielded waits until it is ready and gives a client."""
     log = settings.home / "api.log"
     settings.home.mkdir(parents=True, exist_ok=True)
     with log.open("w") as output:
@@ -41,8 +41,12 @@ def running_api(settings: Settings, *, port: int) -> Iterator[httpx.Client]:
         )
         try:
             with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
-                wait_until_ready(client, process, log)
-                yield client
+
+                def ready() -> httpx.Client:
+                    wait_until_ready(client, process, log)
+                    return client
+
+                yield ready
         finally:
             process.terminate()
             try:
@@ -50,6 +54,13 @@ def running_api(settings: Settings, *, port: int) -> Iterator[httpx.Client]:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+@contextlib.contextmanager
+def running_api(settings: Settings, *, port: int) -> Iterator[httpx.Client]:
+    """A client of an API that is ready, started here and stopped at the end."""
+    with starting_api(settings, port=port) as ready:
+        yield ready()
 
 
 def wait_until_ready(client: httpx.Client, process: subprocess.Popen[bytes], log: Path) -> None:

@@ -1,21 +1,21 @@
 """The whole loop on real data in one go, and a summary whose every figure comes from this very run."""
 
-import contextlib
 import importlib
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from flows.api_process import free_port, running_api
+from flows.api_process import free_port, starting_api
 from flows.console import Console
 from flows.readme_figures import write_figures
 from flows.steps.features import refresh_features
 from flows.steps.ingest import ingest_events
 from flows.steps.monitor import monitor
+from flows.steps.progress import Progress
 from flows.steps.promote import promote
 from flows.steps.release import refresh_release
 from flows.steps.score import score_coming_week
@@ -57,9 +57,10 @@ def run_demo(settings: Settings, *, readme: Path | None = None) -> None:
     console.say(f"  {data.pins['rows']:,} rows, weeks {data.pins['first_week']} to {data.pins['last_week']}")
     refused = _train_and_promote(settings, console, data)
     release = console.step("Build and verify the release", refresh_release, settings)
-    scores: Path = console.step("Score the coming week in batch", score_coming_week, settings)
-    verdict = console.step("Drift and performance reports", monitor, settings, data=data)
-    answers, seconds = console.step("Serve over HTTP and ask for recommendations", _ask, settings)
+    with starting_api(settings, port=free_port()) as ready:  # it starts while the next steps work
+        scores: Path = console.step("Score the coming week in batch", score_coming_week, settings)
+        verdict = console.step("Drift and performance reports", monitor, settings, data=data)
+        answers, seconds = console.step("Ask the API for recommendations over HTTP", _ask, settings, ready=ready)
     _recommendations(console, answers)
     console.verdict(verdict, settings.reports_dir)
     took = time.perf_counter() - started
@@ -100,7 +101,7 @@ def _import_libraries() -> None:
 
 def _train_and_promote(settings: Settings, console: Console, data: "TrainingSet") -> "Verdict | None":
     """Train, judge and promote; returns the gate's answer to a simpler challenger, None when nothing was trained."""
-    if unchanged_champion(settings, data) is not None:
+    if console.step("Look for a champion of this data and code", unchanged_champion, settings, data=data) is not None:
         console.trained(None)
         return None
     trained: Trained = console.step(
@@ -119,20 +120,21 @@ def _train_and_promote(settings: Settings, console: Console, data: "TrainingSet"
     return refused
 
 
-def _ask(settings: Settings, progress: Any) -> tuple[list[dict[str, Any]], list[float]]:
-    """Recommendations for the first managed outlets that have one, asked of a real server over HTTP."""
+def _ask(
+    settings: Settings, progress: Progress, *, ready: Callable[[], httpx.Client]
+) -> tuple[list[dict[str, Any]], list[float]]:
+    """Recommendations for the busiest outlets, asked of a real server over HTTP, and how long each answer took."""
     answers, seconds = [], []
-    with contextlib.ExitStack() as stack:
-        progress("starting the API")
-        client = stack.enter_context(running_api(settings, port=free_port()))
-        for outlet in _busiest_outlets(settings):
-            progress(f"outlet {outlet}")
-            began = time.perf_counter()
-            answer = client.get(f"/v1/recommendations/{outlet}", params={"limit": SHOWN_PER_OUTLET})
-            seconds.append(time.perf_counter() - began)
-            if answer.status_code != httpx.codes.OK:
-                raise RuntimeError(f"outlet {outlet}: {answer.status_code} {answer.text[:300]}")
-            answers.append(answer.json())
+    progress("waiting for the API")
+    client = ready()
+    for outlet in _busiest_outlets(settings):
+        progress(f"outlet {outlet}")
+        began = time.perf_counter()
+        answer = client.get(f"/v1/recommendations/{outlet}", params={"limit": SHOWN_PER_OUTLET})
+        seconds.append(time.perf_counter() - began)
+        if answer.status_code != httpx.codes.OK:
+            raise RuntimeError(f"outlet {outlet}: {answer.status_code} {answer.text[:300]}")
+        answers.append(answer.json())
     return answers, seconds
 
 

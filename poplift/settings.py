@@ -60,7 +60,7 @@ class Settings(BaseSettings):
         SecretStr(DEMO_SHOPPER_KEY),
         description="Key of the pseudonyms of shoppers; must be set in production.",
     )
-    search_trials: int = Field(6, ge=1, description="Trials of the hyper-parameter search.")
+    search_trials: int = Field(4, ge=1, description="Trials of the hyper-parameter search.")
 
     postgres_url: str | None = Field(None, description="postgresql+psycopg://user@host:port/ without database.")
     database_prefix: str = Field("poplift", pattern=r"^[a-z][a-z0-9_]{0,40}$", description="Prefix of databases.")

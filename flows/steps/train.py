@@ -52,8 +52,9 @@ def training_set(settings: Settings, progress: Progress = silent) -> TrainingSet
     return dataset.build(tables, join=join, as_of=settings.business_time)
 
 
-def unchanged_champion(settings: Settings, data: TrainingSet) -> Version | None:
+def unchanged_champion(settings: Settings, progress: Progress = silent, *, data: TrainingSet) -> Version | None:
     """The champion when this data, code, seed and search would only make it again."""
+    progress("opening MLflow")
     champion = registry.by_alias(settings, name=MODEL, alias=registry.CHAMPION)
     wanted = _recipe_tags(settings, data)
     return champion if champion and all(champion.tags.get(k) == v for k, v in wanted.items()) else None
@@ -62,10 +63,12 @@ def unchanged_champion(settings: Settings, data: TrainingSet) -> Version | None:
 def train_if_changed(settings: Settings, progress: Progress = silent) -> Trained | None:
     """Train a challenger, or None when the champion was made of exactly this data, code, seed and search."""
     data = training_set(settings, progress)
-    return None if unchanged_champion(settings, data) else train_challenger(settings, data, progress)
+    return (
+        None if unchanged_champion(settings, progress, data=data) else train_challenger(settings, progress, data=data)
+    )
 
 
-def train_challenger(settings: Settings, data: TrainingSet, progress: Progress = silent) -> Trained:
+def train_challenger(settings: Settings, progress: Progress = silent, *, data: TrainingSet) -> Trained:
     """Train, judge on the held-out weeks, log everything, and register the model as challenger if it passes."""
     from training.train import train
 
@@ -115,13 +118,14 @@ def judge_candidate(settings: Settings, candidate: Candidate) -> Verdict:
     )
 
 
-def propose_simpler_model(settings: Settings, trained: Trained) -> Verdict:
+def propose_simpler_model(settings: Settings, progress: Progress = silent, *, trained: Trained) -> Verdict:
     """Put the Poisson GLM forward as challenger of the model just trained; its run keeps the gate's answer.
 
     A simpler model that is as good should win; one that is worse must be seen to be refused.
     """
     from training import gate
 
+    progress("gate")
     cells = trained.candidate.evaluation.cells
     baselines = {name: values for name, values in _baselines(cells).items() if name != "poisson_glm"}
     verdict = gate.judge(
