@@ -107,17 +107,17 @@ VIEWS: tuple[View, ...] = (
         features=(
             Feature(
                 "shopper_rate_2w",
-                "Expected from the outlet's shoppers: visits of late (half-life 2 weeks), tastes (26)",
+                "Baskets expected of this outlet's shoppers, 2-week view",
                 RATE,
             ),
             Feature(
                 "shopper_rate_4w",
-                "Expected from the outlet's shoppers: visits of late (half-life 4 weeks), tastes (13)",
+                "Baskets expected of this outlet's shoppers, 4-week view",
                 RATE,
             ),
             Feature(
                 "shopper_rate_8w",
-                "Expected from the outlet's shoppers: visits of late (half-life 8 weeks), tastes (52)",
+                "Baskets expected of this outlet's shoppers, 8-week view",
                 RATE,
             ),
         ),

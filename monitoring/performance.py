@@ -7,6 +7,8 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from poplift.statistics import bias, poisson_deviance, wape
+
 State = Literal["ok", "warn", "breach"]
 OUTCOME_COLUMNS = ("outlet_id", "ppg_id", "week", "transactions", "prediction")
 
@@ -57,12 +59,10 @@ def measure_accuracy(outcomes: pd.DataFrame) -> Accuracy:
     not positive, or a window without any sale, where neither WAPE nor bias is defined.
     """
     actual, predicted = _checked(outcomes)
-    totals = outcomes.groupby(["ppg_id", "week"], sort=False)[["transactions", "prediction"]].sum()
-    error = (totals["prediction"] - totals["transactions"]).abs().sum()
     return Accuracy(
-        poisson_deviance=_poisson_deviance(actual, predicted),
-        wape_ppg_week=float(error / actual.sum()),
-        bias=float(predicted.sum() / actual.sum() - 1),
+        poisson_deviance=float(poisson_deviance(actual, predicted).mean()),
+        wape_ppg_week=wape(outcomes, predicted, by=("ppg_id", "week")),
+        bias=bias(actual, predicted),
     )
 
 
@@ -120,12 +120,6 @@ def _checked(outcomes: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     if actual.sum() == 0:
         raise OutcomeError("nothing sold in the whole window; check that the week's sales were ingested")
     return actual, predicted
-
-
-def _poisson_deviance(actual: np.ndarray, predicted: np.ndarray) -> float:
-    """Mean of 2·(y·ln(y/μ) − y + μ), with y·ln(y) = 0 at y = 0 (McCullagh & Nelder 1989)."""
-    log_term = np.where(actual > 0, actual * np.log(np.where(actual > 0, actual, 1.0) / predicted), 0.0)
-    return float(np.mean(2 * (log_term - actual + predicted)))
 
 
 def _grade(text: str, distance: float, warn: float, breach: float) -> tuple[State, str]:

@@ -1,10 +1,12 @@
-"""Intervals for comparisons over a panel: outlets and weeks are resampled together, never single cells."""
+"""Scores and intervals that training and monitoring share; intervals resample outlets and weeks together."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
+FLOOR = 1e-3  # baskets/week: no forecast is scored below it, or one basket after a forecast of zero is infinitely bad
 Statistic = Callable[[np.ndarray], np.ndarray]
 
 
@@ -84,3 +86,25 @@ def relative_change(
         level=level,
         seed=seed,
     )
+
+
+def poisson_deviance(actual: np.ndarray, mean: np.ndarray, *, floor: float = FLOOR) -> np.ndarray:
+    """Unit Poisson deviance of every row, >= 0; a strictly proper score of the mean (McCullagh and Nelder 1989)."""
+    mu = np.maximum(mean, floor)
+    sold = actual > 0
+    log_term = np.where(sold, actual * np.log(np.where(sold, actual, 1.0) / mu), 0.0)
+    result: np.ndarray = 2.0 * (log_term - actual + mu)
+    return result
+
+
+def wape(cells: pd.DataFrame, forecast: np.ndarray, *, by: tuple[str, ...]) -> float:
+    """Sum of absolute errors over sum of `transactions` after summing both over `by`; NaN when nothing was sold."""
+    sums = cells.assign(_forecast=forecast).groupby(list(by), sort=False)[["transactions", "_forecast"]].sum()
+    total = float(sums["transactions"].sum())
+    return float((sums["transactions"] - sums["_forecast"]).abs().sum() / total) if total else float("nan")
+
+
+def bias(actual: np.ndarray, mean: np.ndarray) -> float:
+    """Relative error of the total: 0.03 forecasts 3 % too much. NaN when nothing was sold."""
+    total = float(actual.sum())
+    return float(mean.sum() / total - 1.0) if total else float("nan")

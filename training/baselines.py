@@ -38,7 +38,7 @@ class Baselines:
     def predict(self, frame: pd.DataFrame) -> dict[str, np.ndarray]:
         """Forecast transactions of every row with every baseline that is available.
 
-        `all_zero` forecasts zero; its deviance is that of metrics.FLOOR.
+        `all_zero` forecasts zero; its deviance is that of poplift.statistics.FLOOR.
         """
         forecasts = {ALL_ZERO: np.zeros(len(frame))}
         forecasts |= {name: frame[column].to_numpy("float64") for name, column in NAIVE.items()}

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from poplift.statistics import poisson_deviance
 from training.evaluation import MODEL
-from training.metrics import poisson_deviance
 
 LEVELS = {"ppg": "ppg_id", "outlet": "outlet_id", "week": "week"}
 SURPRISE = 4.0  # Poisson standard deviations: a ppg and week further off than that is worth a phone call

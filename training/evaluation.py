@@ -6,9 +6,9 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from poplift.statistics import Interval, block_bootstrap
+from poplift.statistics import Interval, block_bootstrap, poisson_deviance
 from training.demand import QUANTILES, DemandModel
-from training.metrics import coverage, jittered, naive_scale, pinball, poisson_deviance, scores
+from training.metrics import coverage, jittered, naive_scale, pinball, scores
 
 MODEL = "demand"
 SIZE_CLASSES = ("small", "middle", "large")

@@ -6,8 +6,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from poplift.statistics import Interval, relative_change
-from training.metrics import bias, poisson_deviance
+from poplift.statistics import Interval, bias, poisson_deviance, relative_change
 
 Outcome = Literal["pass", "refuse", "not enough evidence"]
 LEAST_WEEKS = 6

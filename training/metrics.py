@@ -2,21 +2,14 @@
 
 import numpy as np
 import pandas as pd
-from scipy import special
 
-FLOOR = 1e-3  # baskets/week: no forecast is scored below it, or one basket after a forecast of zero is infinitely bad
+from poplift.statistics import bias, poisson_deviance, wape
+
 LEVELS: dict[str, tuple[str, ...]] = {
     "ppg_week": ("ppg_id", "week"),
     "outlet_week": ("outlet_id", "week"),
     "total_week": ("week",),
 }
-
-
-def poisson_deviance(actual: np.ndarray, mean: np.ndarray, *, floor: float = FLOOR) -> np.ndarray:
-    """Unit Poisson deviance of every row, >= 0; a strictly proper score of the mean."""
-    mu = np.maximum(mean, floor)
-    result: np.ndarray = 2.0 * (special.xlogy(actual, actual / mu) - actual + mu)
-    return result
 
 
 def rmsse(actual: np.ndarray, mean: np.ndarray, *, scale: np.ndarray) -> float:
@@ -64,19 +57,6 @@ def coverage(actual: np.ndarray, low: np.ndarray, high: np.ndarray, *, seed: int
     z = jittered(actual, seed=seed)
     result: np.ndarray = (z >= low) & (z <= high)
     return result
-
-
-def wape(cells: pd.DataFrame, forecast: np.ndarray, *, by: tuple[str, ...]) -> float:
-    """Sum of absolute errors over sum of actuals after summing both over `by`."""
-    sums = cells.assign(_forecast=forecast).groupby(list(by))[["transactions", "_forecast"]].sum()
-    total = float(sums["transactions"].sum())
-    return float((sums["transactions"] - sums["_forecast"]).abs().sum() / total) if total else float("nan")
-
-
-def bias(actual: np.ndarray, mean: np.ndarray) -> float:
-    """Relative error of the total: 0.03 forecasts 3 % too much. NaN when nothing was sold."""
-    total = float(actual.sum())
-    return float(mean.sum() / total - 1.0) if total else float("nan")
 
 
 def scores(cells: pd.DataFrame, forecast: np.ndarray, *, scale: np.ndarray) -> dict[str, float]:

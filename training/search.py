@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from feature_repo.catalog import MODEL_FEATURES
+from poplift.statistics import poisson_deviance
 from training.demand import Recipe, binned, fit_head, mean_objective
 from training.folds import Fold
-from training.metrics import poisson_deviance
 
 
 @dataclass(frozen=True)

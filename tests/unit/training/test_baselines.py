@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from poplift.statistics import poisson_deviance
 from training.baselines import fit_baselines
-from training.metrics import poisson_deviance
 
 
 def test_every_baseline_forecasts_every_cell_with_a_number(frame):

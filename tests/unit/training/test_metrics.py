@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.metrics import FLOOR, bias, coverage, naive_scale, pinball, poisson_deviance, rmsse, scores, wape
+from poplift.statistics import FLOOR, bias, poisson_deviance, wape
+from training.metrics import coverage, naive_scale, pinball, rmsse, scores
 
 
 @given(st.lists(st.integers(0, 40), min_size=1), st.floats(0.0, 50.0))
