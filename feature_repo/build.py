@@ -8,6 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import ibis
+from filelock import FileLock
 from ibis import _
 
 from feature_repo.catalog import VIEWS, View
@@ -41,16 +42,18 @@ def build(
         if stored["digest"] == digest and all(table_path(features_dir, v.name).exists() for v in VIEWS):
             return Built(digest, stored["rows"], is_new=False)
     features_dir.mkdir(parents=True, exist_ok=True)
-    tables = sources(lake, as_of=as_of)
-    refuse_empty_weeks(tables)
-    rows = {}
-    for view in VIEWS:
-        progress(view.name)
-        rows[view.name] = _write(lake, view, tables, features_dir)
-    built = Built(digest, rows, is_new=True)
-    partial = record.with_suffix(".partial")
-    partial.write_text(json.dumps(asdict(built)))
-    partial.replace(record)
+    with FileLock(features_dir / ".lock"):
+        record.unlink(missing_ok=True)  # a build that dies half-way must not pass for the one before it
+        tables = sources(lake, as_of=as_of)
+        refuse_empty_weeks(tables, as_of=as_of)
+        rows = {}
+        for view in VIEWS:
+            progress(view.name)
+            rows[view.name] = _write(lake, view, tables, features_dir)
+        built = Built(digest, rows, is_new=True)
+        partial = record.with_suffix(".partial")
+        partial.write_text(json.dumps(asdict(built)))
+        partial.replace(record)
     return built
 
 
@@ -87,15 +90,15 @@ def _snapshot(
     return lake.backend.sql(f"SELECT * FROM {name}")
 
 
-def refuse_empty_weeks(tables: Sources) -> None:
-    """Raise EmptyWeekError that names the weeks between the first and the last with sales that have none."""
+def refuse_empty_weeks(tables: Sources, *, as_of: datetime) -> None:
+    """Raise EmptyWeekError that names the weeks from the first with sales to the newest landed one that have none."""
     sold = tables.pos_lines.select("week").distinct()
-    span = tables.pos_lines.aggregate(first=_.week.min(), last=_.week.max())
-    inside = tables.weeks.cross_join(span).filter(_.week >= _.first, _.week <= _.last).select("week")
-    empty = sorted(inside.anti_join(sold, "week").week.to_pyarrow().to_pylist())
+    first = tables.pos_lines.aggregate(first=_.week.min())
+    landed = _landed(tables.weeks, as_of).cross_join(first).filter(_.week >= _.first).select("week")
+    empty = sorted(landed.anti_join(sold, "week").week.to_pyarrow().to_pylist())
     if empty:
         raise EmptyWeekError(
-            f"pos_lines has no line in week {', '.join(map(str, empty))}, between weeks that have some: a feed is "
+            f"pos_lines has no line in week {', '.join(map(str, empty))}, whose sales should have landed: a feed is "
             "missing, and zero-filling it would teach the model that nobody bought. Ingest the week and run again."
         )
 

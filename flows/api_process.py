@@ -34,8 +34,9 @@ def starting_api(settings: Settings, *, port: int) -> Iterator[Callable[[], http
     settings.home.mkdir(parents=True, exist_ok=True)
     with log.open("w") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "flows.cli", "serve"],
-            env=child_environment(settings, POPLIFT_API_PORT=str(port)),
+            [sys.executable, "-m", "flows.cli", "serve", "--with-parent"],
+            env=child_environment(settings, POPLIFT_API_HOST="127.0.0.1", POPLIFT_API_PORT=str(port)),
+            stdin=subprocess.PIPE,  # closes when this process dies, however it dies
             stdout=output,
             stderr=subprocess.STDOUT,
         )

@@ -1,5 +1,6 @@
 """The `poplift` command: one sub-command per flow; nothing heavy is imported before it is needed."""
 
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
 PRODUCT = ("poplift", "feature_repo", "training", "serving", "monitoring", "flows")
 INTERRUPTED = 130
+TERMINATED = 143
 
 app = typer.Typer(
     help="Feature-store-backed MLOps for what drives transactions at the point of sale.",
@@ -23,15 +25,19 @@ app = typer.Typer(
 
 def main() -> None:
     """Entry point: a product error prints its message, any other one its last line and where the whole of it is."""
+    # Python dies of SIGTERM without cleaning up; the servers a command started must not outlive it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     try:
-        app(standalone_mode=False)
-    except typer.Abort:
-        sys.exit(INTERRUPTED)
-    except KeyboardInterrupt:
-        typer.echo("stopped; nothing half-done is left, run the same command again to go on", err=True)
-        sys.exit(INTERRUPTED)
+        code = app(standalone_mode=False)  # Typer hands Ctrl-C back as a return value
+    except (typer.Abort, KeyboardInterrupt):
+        code = INTERRUPTED
     except Exception as error:  # noqa: BLE001 # the last place where an error can be told to a person
-        sys.exit(_tell(error))
+        if str(error) != "Query interrupted":  # what DuckDB makes of Ctrl-C
+            sys.exit(_tell(error))
+        code = INTERRUPTED
+    if code == INTERRUPTED:
+        typer.echo("stopped; nothing half-done is left, run the same command again to go on", err=True)
+    sys.exit(code or 0)
 
 
 def _tell(error: Exception) -> int:
@@ -162,10 +168,24 @@ def weekly() -> None:
 
 
 @app.command()
-def serve() -> None:
+def serve(
+    *,
+    with_parent: Annotated[
+        bool, typer.Option("--with-parent", help="End when standard input closes, as it does when the parent dies.")
+    ] = False,
+) -> None:
     """Serve the API in this terminal."""
+    import os
+    import threading
+
     from serving.run import run
 
+    def end_with_parent() -> None:
+        sys.stdin.read()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    if with_parent:
+        threading.Thread(target=end_with_parent, daemon=True).start()
     run(_settings())
 
 

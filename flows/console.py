@@ -83,7 +83,7 @@ class Console:
     def trained(self, trained: "Trained | None") -> None:
         """How good the model is against which baselines, and what the gate said."""
         if trained is None:
-            self.say("  nothing to train: data, code, seed and search are those of the champion")
+            self.say("  nothing to train: data, code, seed and search are those of a model made before")
             return
         self.table(
             "Demand model on 13 held-out weeks",

@@ -16,16 +16,16 @@ from flows.steps.features import refresh_features
 from flows.steps.ingest import ingest_events
 from flows.steps.monitor import monitor
 from flows.steps.progress import Progress
-from flows.steps.promote import promote
+from flows.steps.promote import promote_if_new
 from flows.steps.release import refresh_release
 from flows.steps.score import score_coming_week
 from flows.steps.train import (
     MODEL,
     Trained,
+    already_made,
     propose_simpler_model,
     train_challenger,
     training_set,
-    unchanged_champion,
 )
 from poplift import registry
 from poplift.settings import Settings
@@ -101,8 +101,9 @@ def _import_libraries() -> None:
 
 def _train_and_promote(settings: Settings, console: Console, data: "TrainingSet") -> "Verdict | None":
     """Train, judge and promote; returns the gate's answer to a simpler challenger, None when nothing was trained."""
-    if console.step("Look for a champion of this data and code", unchanged_champion, settings, data=data) is not None:
+    if console.step("Look for a model of this data and code", already_made, settings, data=data) is not None:
         console.trained(None)
+        promote_if_new(settings, who="demo", why="the gate passed")
         return None
     trained: Trained = console.step(
         "Train, cross-validate, judge, log to MLflow", train_challenger, settings, data=data
@@ -115,8 +116,10 @@ def _train_and_promote(settings: Settings, console: Console, data: "TrainingSet"
         "A simpler challenger at the gate", propose_simpler_model, settings, trained=trained
     )
     console.gate("Gate on the Poisson GLM", refused)
-    promote(settings, who="demo", why="the gate passed")
-    console.say(f"  promoted: demand version {trained.version} is champion")
+    if promote_if_new(settings, who="demo", why="the gate passed") is None:
+        console.say("  not promoted: the last monitoring holds it; see the reports")
+    else:
+        console.say(f"  promoted: demand version {trained.version} is champion")
     return refused
 
 

@@ -1,4 +1,4 @@
-"""The Prefect flows: each wraps one step with retries, a lock-free rerun and artifacts in the UI."""
+"""The Prefect flows: each wraps one step with retries and leaves artifacts in the UI."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from flows.console import SCORE_COLUMNS, score_rows
 from flows.steps.features import refresh_features
 from flows.steps.ingest import ingest_events
 from flows.steps.monitor import monitor
-from flows.steps.promote import promote
+from flows.steps.promote import NoChampionError, promote, promote_if_new
 from flows.steps.release import refresh_release
 from flows.steps.score import score_coming_week
 from flows.steps.train import Trained, train_if_changed
@@ -57,7 +57,7 @@ def train_flow() -> str | None:
     """Train a challenger and let the gate judge it; returns the registered version, if any."""
     trained = train_if_changed(load_settings(), get_run_logger().info)
     if trained is None:
-        get_run_logger().info("nothing to train: data, code, seed and search are those of the champion")
+        get_run_logger().info("nothing to train: data, code, seed and search are those of a model made before")
         return None
     _training_artifacts(trained)
     return trained.version
@@ -70,9 +70,13 @@ def promote_flow(who: str = "prefect", why: str = "the gate passed") -> str:
 
 
 @flow(name="release", **RETRIES)
-def release_flow() -> str:
+def release_flow() -> str | None:
     """Turn the champion, whoever made it that, into the served release; the watcher of the alias."""
-    release = refresh_release(load_settings(), get_run_logger().info)
+    try:
+        release = refresh_release(load_settings(), get_run_logger().info)
+    except NoChampionError as error:
+        get_run_logger().info(f"nothing to release yet: {error}")
+        return None
     create_markdown_artifact(
         key="release",
         markdown=f"**{release.id}** of model version {release.versions.get('model_version')}\n\n`{release.folder}`",
@@ -113,8 +117,8 @@ def weekly_flow() -> str:
     """Everything a week needs, in order; returns the monitoring verdict."""
     ingest_flow()
     features_flow()
-    if train_flow() is not None:
-        promote_flow(who="weekly flow")
+    train_flow()
+    promote_if_new(load_settings(), who="weekly flow", why="the gate passed")
     release_flow()
     score_flow()
     return monitor_flow()

@@ -31,7 +31,7 @@ def run_platform(settings: Settings) -> None:
 
     initialise(settings)
     settings.reports_dir.mkdir(parents=True, exist_ok=True)
-    environment = child_environment(settings, **prefect_environment(settings))
+    environment = child_environment(settings, POPLIFT_API_HOST="127.0.0.1", **prefect_environment(settings))
     manager = Manager()
     listed = servers(settings)
     for server in listed:
@@ -51,8 +51,6 @@ def prefect_environment(settings: Settings) -> dict[str, str]:
         "PREFECT_HOME": str(settings.home / "prefect"),
         "PREFECT_API_DATABASE_CONNECTION_URL": url,
         "PREFECT_API_URL": f"http://127.0.0.1:{settings.prefect_port}/api",
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
         "PYTHONUNBUFFERED": "1",
@@ -80,7 +78,7 @@ def servers(settings: Settings) -> tuple[Server, ...]:
                 *("--backend-store-uri", settings.database_url("mlflow"), "--no-serve-artifacts"),
                 *("--default-artifact-root", settings.mlflow_artifact_root, "--workers", "1"),
             ),
-            page(settings.mlflow_port),
+            page(settings.mlflow_port, "/#/models"),
             page(settings.mlflow_port, "/health"),
         ),
         Server(

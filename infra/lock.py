@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -21,7 +22,9 @@ def main() -> None:
         _compile(["pyproject.toml", *chosen, *agree, "--output-file", name])
     _compile(["-", "--output-file", "requirements-installer.lock", "--constraint", "requirements.lock"], "uv\n")
     # Only what Spark adds: everything else comes from requirements.lock.
-    _compile(["-", "--output-file", "requirements-spark.lock"], "pyspark==4.3.0\n")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    spark = "\n".join(project["optional-dependencies"]["spark"])
+    _compile(["-", "--output-file", "requirements-spark.lock"], spark + "\n")
 
 
 def _compile(arguments: list[str], requirements: str | None = None) -> None:

@@ -35,19 +35,19 @@ def ensure_databases(settings: Settings) -> None:
 
 
 @contextmanager
-def registry_lock(settings: Settings) -> Iterator[None]:
-    """One writer of the Feast registry at a time: it reads, changes and writes whole objects without a row lock."""
+def exclusive(settings: Settings, name: str) -> Iterator[None]:
+    """One process at a time inside `name`, on this machine or, with Postgres, on all that share the registry."""
     if settings.postgres_url is None:
         settings.home.mkdir(parents=True, exist_ok=True)
-        with FileLock(settings.home / "registry.lock", timeout=LOCK_SECONDS):
+        with FileLock(settings.home / f"{name}.lock", timeout=LOCK_SECONDS):
             yield
         return
     engine = create_engine(settings.database_url("registry"))
     try:
         with engine.connect() as connection:
-            connection.execute(text("SELECT pg_advisory_lock(hashtext('feast-registry'))"))
+            connection.execute(text("SELECT pg_advisory_lock(hashtext(:name))"), {"name": name})
             yield
-            connection.execute(text("SELECT pg_advisory_unlock(hashtext('feast-registry'))"))
+            connection.execute(text("SELECT pg_advisory_unlock(hashtext(:name))"), {"name": name})
     finally:
         engine.dispose()  # ends the session, and with it the lock, whatever happened inside
 

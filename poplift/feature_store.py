@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from poplift.databases import registry_lock
+from poplift.databases import exclusive
 from poplift.settings import REPOSITORY, Settings
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 REPOSITORY_FOLDER = REPOSITORY / "feature_repo"
 # Without these a Redis that does not answer hangs a request for ever; `retry=null` keeps redis-py from trying again.
 READ_DEADLINE = "socket_timeout=0.25,socket_connect_timeout=0.25,retry=null"
+# Feast reads, changes and writes whole objects of its registry without a row lock.
+REGISTRY = "feast-registry"
 FEAST_METRICS = "feast_metrics_"
 WRITE_DEADLINE = "socket_timeout=30,socket_connect_timeout=5"
 
@@ -87,7 +89,7 @@ def open_store(settings: Settings, *, redis_options: str = WRITE_DEADLINE) -> "F
 
 def apply(settings: Settings, objects: Sequence[Any]) -> tuple[str, ...]:
     """Register Feast objects and remove views and services that are no longer defined; returns the names."""
-    with registry_lock(settings):
+    with exclusive(settings, REGISTRY):
         store = open_store(settings)
         kept = {o.name for o in objects}
         gone = [o for o in (*store.list_feature_services(), *store.list_all_feature_views()) if o.name not in kept]
@@ -101,7 +103,7 @@ def apply(settings: Settings, objects: Sequence[Any]) -> tuple[str, ...]:
 
 def materialize(settings: Settings) -> None:
     """Bring the online store up to business time; the newest weeks are written again, which fills new features."""
-    with registry_lock(settings):
+    with exclusive(settings, REGISTRY):
         open_store(settings).materialize_incremental(end_date=settings.business_time)
 
 

@@ -116,7 +116,9 @@ class Lake:
         columns = ", ".join(f'"{c}"' for c in known.column_names)
         files = ", ".join(f"'{p}'" for p in parts)
         newest = "" if len(parts) == 1 and self._is_unique(parts[0]) else _newest_version(known)
-        return f"SELECT {columns} FROM read_parquet([{files}]) WHERE {' AND '.join(filters)}{newest}"
+        return (
+            f"SELECT {columns} FROM read_parquet([{files}], union_by_name = true) WHERE {' AND '.join(filters)}{newest}"
+        )
 
     def _is_unique(self, part: Path) -> bool:
         rows = self.connection.execute(

@@ -30,21 +30,24 @@ class Ledger:
     def append(self, move: Move) -> None:
         """Write one move and wait until it is on disk."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        line = json.dumps({**asdict(move), "at": move.at.isoformat()}) + "\n"
-        with self._path.open("a") as file:
+        line = json.dumps({**asdict(move), "at": move.at.isoformat()}).encode() + b"\n"
+        with self._path.open("a+b") as file:
+            if file.tell() and (file.seek(-1, os.SEEK_END), file.read(1))[1] != b"\n":
+                line = b"\n" + line  # a line torn by a crash stays a line of its own
             file.write(line)
             file.flush()
             os.fsync(file.fileno())
 
     def moves(self, *, model: str, alias: str = "champion") -> list[Move]:
-        """The moves of one alias, oldest first; a line torn by a crash is the last one and is not a move."""
+        """The moves of one alias, oldest first; a line torn by a crash was never finished and is not a move."""
         if not self._path.exists():
             return []
         moves = []
-        for line in self._path.read_text().splitlines(keepends=True):
-            if not line.endswith("\n"):
-                break
-            stored = json.loads(line)
+        for line in self._path.read_text().splitlines():
+            try:
+                stored = json.loads(line)
+            except json.JSONDecodeError:
+                continue
             move = Move(**{**stored, "at": datetime.fromisoformat(stored["at"])})
             if (move.model, move.alias) == (model, alias):
                 moves.append(move)

@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,6 +94,7 @@ def log_run(
                     input_example, pd.Series(model.predict(input_example), name="transactions")
                 ),
                 registered_model_name=register_as,
+                pip_requirements=[f"lightgbm=={version_of('lightgbm')}"],  # inferring them takes a process and seconds
             )
             version = str(info.registered_model_version)
             for key, value in tags.items():
@@ -118,6 +120,17 @@ def by_alias(settings: Settings, *, name: str, alias: str) -> Version | None:
 def set_alias(settings: Settings, *, name: str, alias: str, version: str) -> None:
     """Point an alias to a version."""
     client(settings).set_registered_model_alias(name, alias, version)
+
+
+def copy_artifact(settings: Settings, version: Version, artifact: str, *, to: Path) -> None:
+    """Put one artifact of a version's run at `to`, replaced as a whole; RegistryError when the run has none."""
+    if artifact not in {a.path for a in client(settings).list_artifacts(version.run_id)}:
+        raise RegistryError(f"model {version.name} version {version.version}: its run has no artifact {artifact}")
+    with tempfile.TemporaryDirectory(prefix="poplift-artifact-") as folder:
+        found = client(settings).download_artifacts(version.run_id, artifact, folder)
+        partial = to.with_suffix(".partial")
+        shutil.copy(found, partial)
+        partial.replace(to)
 
 
 @contextmanager

@@ -11,9 +11,9 @@ from typing import Any, Literal, Self
 from pydantic import AwareDatetime, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from poplift.clock import wall_now
-
 REPOSITORY = Path(__file__).resolve().parent.parent
+# Nothing here calls home unless somebody asks it to.
+QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
 DEMO_SHOPPER_KEY = "public-demo-key"
 
 
@@ -47,7 +47,7 @@ class Settings(BaseSettings):
     home: Path = Field(REPOSITORY / "var", description="Folder of all state of the local profile.")
     business_time: AwareDatetime = Field(
         datetime(2018, 1, 2, 5, tzinfo=UTC),
-        description="Until when the data is known, or `now`; decides features, ages and the coming week.",
+        description="Until when the data is known; decides features, ages and the coming week.",
     )
     source: str = Field(
         "poplift.sources.complete_journey:CompleteJourney",
@@ -87,10 +87,11 @@ class Settings(BaseSettings):
         """Arguments over environment over profile file over defaults."""
         return init_settings, env_settings, ProfileFile(settings_cls)
 
-    @field_validator("business_time", mode="before")
+    @field_validator("home")
     @classmethod
-    def _now(cls, value: Any) -> Any:
-        return wall_now() if value == "now" else value
+    def _absolute(cls, value: Path) -> Path:
+        # Commands and servers start in different folders and must meet in one home.
+        return value.expanduser().absolute()
 
     @model_validator(mode="after")
     def _production_names_its_servers(self) -> Self:
@@ -163,6 +164,8 @@ def child_environment(settings: Settings, **more: str) -> dict[str, str]:
 
 def load_settings(**overrides: Any) -> Settings:
     """Read profile and environment; raise SettingsError that names the variable when it is wrong or unknown."""
+    for variable, value in QUIET.items():
+        os.environ.setdefault(variable, value)
     known = {f"POPLIFT_{name.upper()}" for name in Settings.model_fields}
     for variable in sorted(os.environ):
         if variable.startswith("POPLIFT_") and variable not in known:

@@ -4,6 +4,7 @@ import ibis
 from ibis import _
 
 from feature_repo.transformations.sources import Sources
+from poplift.market_week import SALES_DELAY
 
 CELL = ("outlet_id", "ppg_id", "week")
 
@@ -91,6 +92,6 @@ def stamped(table: ibis.Table, *entities: str) -> ibis.Table:
     return table.select(
         *entities,
         event_timestamp=_.closes_at,
-        created_timestamp=_.closes_at + ibis.interval(days=1),
+        created_timestamp=_.closes_at + ibis.interval(days=SALES_DELAY.days),
         **{name: table[name].cast("float64") for name in features},
     )

@@ -5,6 +5,7 @@ import pandas as pd
 
 from feature_repo.catalog import DEMAND_SERVING, MODEL_FEATURES, VIEWS
 from flows.steps.progress import Progress, silent
+from flows.steps.release import MODEL_PAGE
 from flows.steps.train import training_set
 from monitoring.check import Newest, check
 from monitoring.index_page import Link
@@ -19,7 +20,7 @@ from training.dataset import TrainingSet
 
 NEWEST_WEEKS = 4
 ENTITIES_ASKED = 50
-MODEL_REPORT = Link("How good is the model?", "model.html", "Scores, baselines, drivers and errors of the champion.")
+MODEL_REPORT = Link("How good is the model?", MODEL_PAGE, "Scores, baselines, drivers and errors of the champion.")
 
 
 def monitor(settings: Settings, progress: Progress = silent, *, data: TrainingSet | None = None) -> Verdict:

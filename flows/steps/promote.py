@@ -1,11 +1,20 @@
 """Step: move the champion alias, and write every move into the ledger, also those made in the MLflow UI."""
 
+import json
+
 from flows.steps.train import MODEL
 from poplift import registry
 from poplift.clock import wall_now
+from poplift.databases import exclusive
 from poplift.ledger import Ledger, Move
 from poplift.registry import RegistryError, Version
 from poplift.settings import Settings
+
+CHAMPION_LOCK = "champion"
+
+
+class NoChampionError(Exception):
+    """No version is champion yet, so there is nothing to serve."""
 
 
 class PromotionRefusedError(Exception):
@@ -19,17 +28,37 @@ def ledger(settings: Settings) -> Ledger:
 
 def promote(settings: Settings, *, who: str, why: str) -> Version:
     """Make the challenger the champion; refused without a passing verdict of the gate on its version."""
-    challenger = registry.by_alias(settings, name=MODEL, alias=registry.CHALLENGER)
-    if challenger is None:
-        raise RegistryError(f"model {MODEL} has no challenger: run `poplift train` first")
-    verdict = challenger.tags.get("gate", "none")
-    if verdict != "pass":
-        raise PromotionRefusedError(
-            f"model {MODEL} version {challenger.version}: the gate's verdict is {verdict!r}, not 'pass' "
-            f"({challenger.tags.get('gate_reasons', 'no reasons')}); champion unchanged"
-        )
-    move_champion(settings, version=challenger.version, who=who, why=why)
+    with exclusive(settings, CHAMPION_LOCK):
+        challenger = registry.by_alias(settings, name=MODEL, alias=registry.CHALLENGER)
+        if challenger is None:
+            raise RegistryError(f"model {MODEL} has no challenger: run `poplift train` first")
+        verdict = challenger.tags.get("gate", "none")
+        if verdict != "pass":
+            raise PromotionRefusedError(
+                f"model {MODEL} version {challenger.version}: the gate's verdict is {verdict!r}, not 'pass' "
+                f"({challenger.tags.get('gate_reasons', 'no reasons')}); champion unchanged"
+            )
+        move_champion(settings, version=challenger.version, who=who, why=why)
     return challenger
+
+
+def promote_if_new(settings: Settings, *, who: str, why: str) -> Version | None:
+    """Promote a challenger that passed and was never champion; None when there is none or monitoring holds it.
+
+    What was champion once and was taken back stays back until a person says otherwise.
+    """
+    challenger = registry.by_alias(settings, name=MODEL, alias=registry.CHALLENGER)
+    if challenger is None or challenger.tags.get("gate") != "pass" or monitoring_holds(settings):
+        return None
+    if any(move.to_version == challenger.version for move in ledger(settings).moves(model=MODEL)):
+        return None
+    return promote(settings, who=who, why=why)
+
+
+def monitoring_holds(settings: Settings) -> bool:
+    """Whether the last monitoring found something broken, or could not look; False before the first one."""
+    page = settings.reports_dir / "monitoring.json"
+    return page.exists() and bool(json.loads(page.read_text())["holds_promotion"])
 
 
 def move_champion(settings: Settings, *, version: str, who: str, why: str) -> None:
@@ -47,7 +76,7 @@ def reconcile(settings: Settings) -> Version:
     """The champion of the registry; a move the ledger does not know, made in the UI say, is written down now."""
     champion = registry.by_alias(settings, name=MODEL, alias=registry.CHAMPION)
     if champion is None:
-        raise RegistryError(f"model {MODEL} has no champion: run `poplift train`, or set the alias in the MLflow UI")
+        raise NoChampionError(f"model {MODEL} has no champion: run `poplift train`, or set the alias in the MLflow UI")
     moves = ledger(settings).moves(model=MODEL)
     if not moves or moves[-1].to_version != champion.version:
         before = moves[-1].to_version if moves else None

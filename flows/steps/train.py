@@ -1,7 +1,6 @@
 """Step: train a challenger, let the gate judge it against baselines and champion, register it if it passes."""
 
 import json
-import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,8 +24,9 @@ from training.train import Candidate
 
 MODEL = "demand"
 GOLDEN = "golden_rows.json"
+REPORT = "report.html"
 GOLDEN_ROWS = 20
-MODEL_CODE = ("feature_repo", "training")
+MODEL_CODE = ("poplift", "feature_repo", "training")
 BASELINES = ("all_zero", "mean_4w", "mean_13w", "mean_all", "seasonal_naive", "poisson_glm")
 
 
@@ -52,20 +52,21 @@ def training_set(settings: Settings, progress: Progress = silent) -> TrainingSet
     return dataset.build(tables, join=join, as_of=settings.business_time)
 
 
-def unchanged_champion(settings: Settings, progress: Progress = silent, *, data: TrainingSet) -> Version | None:
-    """The champion when this data, code, seed and search would only make it again."""
+def already_made(settings: Settings, progress: Progress = silent, *, data: TrainingSet) -> Version | None:
+    """The champion or challenger when this data, code, seed and search would only make it again."""
     progress("opening MLflow")
-    champion = registry.by_alias(settings, name=MODEL, alias=registry.CHAMPION)
     wanted = _recipe_tags(settings, data)
-    return champion if champion and all(champion.tags.get(k) == v for k, v in wanted.items()) else None
+    for alias in (registry.CHAMPION, registry.CHALLENGER):
+        version = registry.by_alias(settings, name=MODEL, alias=alias)
+        if version is not None and all(version.tags.get(key) == value for key, value in wanted.items()):
+            return version
+    return None
 
 
 def train_if_changed(settings: Settings, progress: Progress = silent) -> Trained | None:
-    """Train a challenger, or None when the champion was made of exactly this data, code, seed and search."""
+    """Train a challenger, or None when one was made of exactly this data, code, seed and search before."""
     data = training_set(settings, progress)
-    return (
-        None if unchanged_champion(settings, progress, data=data) else train_challenger(settings, progress, data=data)
-    )
+    return None if already_made(settings, progress, data=data) else train_challenger(settings, progress, data=data)
 
 
 def train_challenger(settings: Settings, progress: Progress = silent, *, data: TrainingSet) -> Trained:
@@ -89,9 +90,6 @@ def train_challenger(settings: Settings, progress: Progress = silent, *, data: T
             input_example=data.frame[list(MODEL_FEATURES)].head(5),
             register_as=MODEL if verdict.is_pass else None,
         )
-        if logged.version is not None:
-            settings.reports_dir.mkdir(parents=True, exist_ok=True)
-            shutil.copy(Path(folder) / "report.html", settings.reports_dir / "model.html")
     if logged.version is not None:
         registry.set_alias(settings, name=MODEL, alias=registry.CHALLENGER, version=logged.version)
     return Trained(verdict, logged.version, logged.run_id, candidate.metrics(), candidate)
@@ -166,6 +164,7 @@ def _recipe_tags(settings: Settings, data: TrainingSet) -> dict[str, str]:
         "code_digest": source_digest(MODEL_CODE),
         "seed": str(settings.seed),
         "search_trials": str(settings.search_trials),
+        "threads": str(settings.threads),
     }
 
 

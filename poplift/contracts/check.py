@@ -72,16 +72,16 @@ def check(
         f"SELECT {_list(contract)}, {_key(contract)} AS _key, CASE {cases} END AS _broken, raw AS _raw "
         f"FROM (SELECT {typed}, raw FROM {source} AS raw)"
     )
-    repeated = _repeated_keys(connection, contract, source)
+    repeated = _repeated_keys(connection, contract, f"(SELECT {typed} FROM {source} AS raw)")
     return _split(contract, judged, repeated) if repeated else _partition(contract, judged)
 
 
-def _repeated_keys(connection: duckdb.DuckDBPyConnection, contract: Contract, source: str) -> str | None:
+def _repeated_keys(connection: duckdb.DuckDBPyConnection, contract: Contract, rows: str) -> str | None:
     """Name of a table of the hashes of keys seen twice, or None: over 21 M rows a window would need gigabytes."""
     name = f"_repeated_{contract.table}"
     connection.sql(
         f"CREATE OR REPLACE TEMP TABLE {name} AS "
-        f"SELECT {_key(contract)} AS value FROM {source} GROUP BY 1 HAVING count(*) > 1"
+        f"SELECT {_key(contract)} AS value FROM {rows} GROUP BY 1 HAVING count(*) > 1"
     )
     return name if connection.sql(f"SELECT count(*) FROM {name}").fetchone() != (0,) else None
 

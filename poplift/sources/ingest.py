@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Protocol, Self
 
@@ -12,7 +13,7 @@ import duckdb
 
 from poplift.contracts.check import Violation, check
 from poplift.contracts.schema import Contract
-from poplift.contracts.tables import contract
+from poplift.contracts.tables import CONTRACTS, contract
 from poplift.lake import Lake, Part
 from poplift.settings import Settings
 
@@ -76,7 +77,8 @@ def ingest(
     source: Source, lake: Lake, *, as_of: datetime, progress: Callable[[str], None] = lambda _: None
 ) -> IngestReport:
     """Take a source into the lake; the same content twice adds nothing. Raises SourceError or ContractError."""
-    digest = source.digest()
+    # A changed contract judges the same rows anew.
+    digest = sha256(f"{source.digest()}{CONTRACTS!r}".encode()).hexdigest()
     record = lake.root / RECORDS / f"{source.name}-{digest[:24]}.json"
     if record.exists():
         return _read(record)

@@ -58,7 +58,7 @@ def state(settings):
         features=tuple(tables),
         release=(settings.releases_dir / "current").read_text(),
         predictions=tuple(sorted(str(p) for p in settings.predictions_dir.rglob("*.parquet"))),
-        versions=tuple(sorted(v.version for v in versions)),
+        versions=tuple(sorted(str(v.version) for v in versions)),
         moves=(settings.home / "ledger.jsonl").read_text(),
     )
 

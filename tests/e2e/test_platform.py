@@ -132,6 +132,14 @@ def running(home, log):
         end(home)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def interruptible():
+    """A job in the background of a shell ignores Ctrl-C, and so would every process it starts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture(scope="module")
 def platform(local, tmp_path_factory):
     """The platform over the home that the demo left."""
@@ -168,7 +176,8 @@ def browse(address, profile, *options):
 def text_of(dom):
     """What a person can read of a document."""
     visible = re.sub(r"<(script|style|noscript|template)\b.*?</\1>", " ", dom, flags=re.DOTALL | re.IGNORECASE)
-    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", visible)).split())
+    without_hints = re.sub(r"<wbr>|\u200b", "", visible)  # where a long word may be broken
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", without_hints)).replace("\u200b", "").split())
 
 
 PAGES = {
@@ -177,9 +186,9 @@ PAGES = {
         ["/v1/recommendations/{outlet_id}", "/v1/demand", "/readyz", "Predicted sales of the coming week"],
     ),
     "mlflow": ("/#/models", ["demand", "champion"]),
-    "prefect": ("/deployments", ["weekly", "release", "monitor", "poplift"]),
+    "prefect": ("/deployments", ["weekly", "Every 5 minutes", "monitor", "At 05:30 AM"]),
     "feast": ("/p/poplift/feature-view", ["outlet_ppg_sales", "ppg_trend", "planned_activation"]),
-    "reports": ("/", ["Drift", "Performance", "freshness"]),
+    "reports": ("/", ["monitoring", "Have the inputs moved?", "How good is the model?"]),
 }
 
 

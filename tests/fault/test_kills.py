@@ -35,7 +35,7 @@ PLACES = (
     "    building and verifying",
     "    reading online features",
     "    Drift page",
-    "    starting the API",
+    "    waiting for the API",
 )
 
 
@@ -76,29 +76,30 @@ def torn(settings):
 
 def run(settings, *, place=None, with_signal=signal.SIGKILL, delay=0.0):
     """Run the demo and, once `place` is printed, send the signal to it and to what it started."""
-    process = subprocess.Popen(
-        [sys.executable, "-u", "-m", "flows.cli", "demo"],
-        env=child_environment(settings, COLUMNS="200", PYTHONUNBUFFERED="1"),
+    command = [sys.executable, "-u", "-m", "flows.cli", "demo"]
+    environment = child_environment(settings, COLUMNS="200", PYTHONUNBUFFERED="1")
+    lines, reached, broken = [], False, []
+    with subprocess.Popen(
+        command,
+        env=environment,
         cwd=settings.home,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
-    )
-    watchdog = threading.Timer(LONGEST, os.killpg, [process.pid, signal.SIGKILL])
-    watchdog.start()
-    lines, reached, broken = [], False, []
-    try:
-        for line in process.stdout:
-            lines.append(line)
-            if place is not None and not reached and line.startswith(place):
-                reached = True
-                time.sleep(delay)
-                os.killpg(process.pid, with_signal)
-                broken = torn(settings)
-        process.wait()
-    finally:
-        watchdog.cancel()
+    ) as process:
+        watchdog = threading.Timer(LONGEST, os.killpg, [process.pid, signal.SIGKILL])
+        watchdog.start()
+        try:
+            for line in process.stdout:
+                lines.append(line)
+                if place is not None and not reached and line.startswith(place):
+                    reached = True
+                    time.sleep(delay)
+                    os.killpg(process.pid, with_signal)
+                    broken = torn(settings)
+        finally:
+            watchdog.cancel()
     return Ended(process.returncode, "".join(lines), reached, broken or torn(settings))
 
 
@@ -108,6 +109,14 @@ def parts(settings):
 
 def left_over(settings):
     return [str(p) for p in settings.home.rglob("*") if re.search(r"\.(partial|part)$|/\.building-", str(p))]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def interruptible():
+    """A job in the background of a shell ignores Ctrl-C, and so would every process it starts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="module")
@@ -132,16 +141,21 @@ def killed(tmp_path_factory):
     return settings
 
 
-def test_a_demo_killed_at_every_step_ends_well_when_it_is_run_again(killed, clean):
-    ended = run(killed)
-    assert ended.code == 0, ended.output[-3000:]
-    assert ended.torn == []
+@pytest.fixture(scope="module")
+def healed(killed):
+    """The run after all of that, which nobody disturbed."""
+    return run(killed)
+
+
+def test_a_demo_killed_at_every_step_ends_well_when_it_is_run_again(killed, healed, clean):
+    assert healed.code == 0, healed.output[-3000:]
+    assert healed.torn == []
     assert parts(killed) == parts(clean)
     assert left_over(killed) == []
 
 
-def test_what_the_killed_demo_made_in_the_end_is_what_a_clean_one_makes(killed, clean):
-    assert run(killed).code == 0
+def test_what_the_killed_demo_made_in_the_end_is_what_a_clean_one_makes(killed, healed, clean):
+    assert healed.code == 0
     theirs, ours = (current.load_current(s.releases_dir) for s in (clean, killed))
     for name in (*(f"{head}.lgb" for head in release.HEADS), "plan.json", "policy.json", "golden.json"):
         assert (ours.folder / name).read_bytes() == (theirs.folder / name).read_bytes(), name

@@ -10,9 +10,17 @@ import pandas as pd
 import pytest
 
 from feature_repo.catalog import MODEL_FEATURES
-from flows.steps.promote import PromotionRefusedError, ledger, promote, reconcile
+from flows.steps.promote import (
+    NoChampionError,
+    PromotionRefusedError,
+    ledger,
+    move_champion,
+    promote,
+    promote_if_new,
+    reconcile,
+)
 from flows.steps.release import refresh_release, roll_back
-from flows.steps.train import GOLDEN, MODEL
+from flows.steps.train import GOLDEN, MODEL, REPORT
 from poplift import registry
 from poplift.registry import CHALLENGER, CHAMPION, FILES, RegistryError
 from poplift.settings import load_settings
@@ -61,6 +69,7 @@ def template(tmp_path_factory, rows):
     boosters = []
     for seed, folder in enumerate(folders):
         model = files_of(folder, rows, seed=seed)
+        (folder / REPORT).write_text(f"report of seed {seed}")
         boosters.append(model.boosters["transactions"])
         registry.log_run(
             settings,
@@ -157,7 +166,7 @@ def test_a_version_that_we_did_not_train_is_refused_with_what_to_do(home):
 def test_there_is_nothing_to_promote_or_release_before_a_training(empty):
     with pytest.raises(RegistryError, match="no challenger: run `poplift train` first"):
         promote(empty, who="me", why="now")
-    with pytest.raises(RegistryError, match="no champion: run `poplift train`, or set the alias in the MLflow UI"):
+    with pytest.raises(NoChampionError, match="no champion: run `poplift train`, or set the alias in the MLflow UI"):
         refresh_release(empty)
 
 
@@ -218,3 +227,22 @@ def test_a_rollback_takes_the_alias_along_so_that_the_next_release_step_keeps_it
     assert refresh_release(home).id == back == load_current(home.releases_dir).id
     assert moves(home)[-1] == ("2", "1", "ben", "pass")
     assert len(moves(home)) == 3
+
+
+def test_what_was_rolled_back_is_not_promoted_again_by_the_next_week(home):
+    move_champion(home, version="1", who="ana", why="first")
+    move_champion(home, version="2", who="ana", why="second")
+    point(home, CHALLENGER, "2")
+    move_champion(home, version="1", who="ana", why="taken back")
+    assert promote_if_new(home, who="weekly flow", why="the gate passed") is None
+    assert registry.by_alias(home, name=MODEL, alias=CHAMPION).version == "1"
+
+
+def test_a_challenger_that_was_never_champion_is_promoted_unless_monitoring_holds(home):
+    point(home, CHALLENGER, "2")
+    home.reports_dir.mkdir(parents=True, exist_ok=True)
+    page = home.reports_dir / "monitoring.json"
+    page.write_text('{"holds_promotion": true}')
+    assert promote_if_new(home, who="weekly flow", why="the gate passed") is None
+    page.write_text('{"holds_promotion": false}')
+    assert promote_if_new(home, who="weekly flow", why="the gate passed").version == "2"

@@ -28,6 +28,8 @@ def test_a_line_torn_by_a_crash_is_not_a_move(tmp_path):
     ledger.append(MOVE)
     path.write_text(path.read_text() + '{"model": "dem')
     assert ledger.moves(model="demand") == [MOVE]
+    ledger.append(MOVE)
+    assert ledger.moves(model="demand") == [MOVE, MOVE]
 
 
 def test_an_empty_ledger_has_no_moves(tmp_path):

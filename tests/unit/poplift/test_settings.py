@@ -4,7 +4,6 @@ from datetime import UTC, datetime
 
 import pytest
 
-from poplift.clock import wall_now
 from poplift.settings import SettingsError, child_environment, load_settings
 
 
@@ -59,9 +58,12 @@ def test_an_unknown_variable_is_refused_with_the_nearest_known_one(monkeypatch):
         load_settings()
 
 
-def test_business_time_may_follow_the_clock():
-    before = wall_now()
-    assert before <= load_settings(business_time="now").business_time <= wall_now()
+def test_a_relative_home_is_the_same_folder_from_everywhere(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("POPLIFT_HOME", "state")
+    settings = load_settings()
+    assert settings.home == tmp_path / "state"
+    assert settings.mlflow_artifact_root.startswith(f"file://{tmp_path}")
 
 
 def test_a_child_process_gets_every_setting_that_was_given(tmp_path):

@@ -1,5 +1,6 @@
 """Rules of the contract check: what is bad, that it is counted, and that good rows are never lost."""
 
+import dataclasses
 import json
 from datetime import UTC, datetime, timedelta
 
@@ -110,6 +111,20 @@ def test_of_two_equal_rows_one_stays_and_one_is_a_counted_duplicate():
     good, bad = split([GOOD, GOOD, ("b", *GOOD[1:])])
     assert sorted(row[0] for row in good) == ["a", "b"]
     assert bad == [("duplicate", "line")]
+
+
+def test_keys_that_are_equal_only_after_the_cast_are_duplicates_too():
+    by_quantity = dataclasses.replace(TILL, key=("quantity",))
+    connection = duckdb.connect()
+    connection.sql("SET TimeZone = 'UTC'")
+    connection.sql(
+        "CREATE TABLE incoming AS SELECT 'a' AS line, '1' AS outlet_id, q AS quantity, 1.0 AS value, "
+        "TIMESTAMP '2017-05-01' AS sold_at, TIMESTAMP '2017-05-02' AS created_at FROM (VALUES ('5'), ('05')) AS v(q)"
+    )
+    known = {"outlets.outlet_id": "SELECT '1' AS value"}
+    checked = check(connection, by_quantity, source="incoming", known=known, as_of=AS_OF)
+    assert connection.sql(f"SELECT quantity FROM ({checked.good})").fetchall() == [(5,)]
+    assert connection.sql(f"SELECT rule FROM ({checked.bad})").fetchall() == [("duplicate",)]
 
 
 def test_a_correction_is_the_same_key_known_later_and_is_no_duplicate():
