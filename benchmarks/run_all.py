@@ -1,5 +1,6 @@
 """Runs every script of this folder and writes README.md from their results."""
 
+import argparse
 import json
 import os
 import platform
@@ -8,12 +9,12 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-SCRIPTS = ("start_up", "ingest", "demo")
+SCRIPTS = ("start_up", "ingest", "demo", "demand")
 
 
-def main() -> None:
-    """Measure everything, then write the page."""
-    for script in SCRIPTS:
+def main(*, measure: bool) -> None:
+    """Measure everything, unless the results at hand will do, then write the page."""
+    for script in SCRIPTS if measure else ():
         subprocess.run([sys.executable, str(HERE / f"{script}.py")], check=True)
     page = [
         "# Benchmarks",
@@ -39,4 +40,6 @@ def _section(result: dict[str, object]) -> list[str]:
 
 
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--page-only", action="store_true", help="Write the page from the results at hand.")
+    main(measure=not parser.parse_args().page_only)
