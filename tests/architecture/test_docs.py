@@ -81,7 +81,7 @@ def known(words: list[str], make_targets: set[str], sub_commands: dict[str, str]
         return not arguments or any(" ".join(arguments).startswith(name) for name in sub_commands)
     if tool == "feast":
         return bool(FEAST & set(arguments))
-    return tool in TOOLS | {"prefect", "pytest", "source", "uv"}
+    return tool in TOOLS | {"prefect", "pytest", "python", "source", "uv"}
 
 
 def test_every_command_in_the_docs_is_one_a_reader_has(
