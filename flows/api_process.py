@@ -49,6 +49,8 @@ def starting_api(settings: Settings, *, port: int) -> Iterator[Callable[[], http
 
                 yield ready
         finally:
+            if process.stdin:
+                process.stdin.close()
             process.terminate()
             try:
                 process.wait(STOP_SECONDS)

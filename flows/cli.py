@@ -25,6 +25,7 @@ app = typer.Typer(
 
 def main() -> None:
     """Entry point: a product error prints its message, any other one its last line and where the whole of it is."""
+    signal.signal(signal.SIGINT, _interrupt)
     # Python dies of SIGTERM without cleaning up; the servers a command started must not outlive it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     try:
@@ -38,6 +39,13 @@ def main() -> None:
     if code == INTERRUPTED:
         typer.echo("stopped; nothing half-done is left, run the same command again to go on", err=True)
     sys.exit(code or 0)
+
+
+def _interrupt(*_: object) -> None:
+    from flows.steps.progress import interrupted
+
+    interrupted.set()
+    raise KeyboardInterrupt
 
 
 def _tell(error: Exception) -> int:

@@ -10,6 +10,7 @@ from rich.console import Console as Terminal
 from rich.table import Table
 
 from flows.quiet import swallowed
+from flows.steps.progress import stop_if_interrupted
 from poplift.settings import Settings
 
 if TYPE_CHECKING:
@@ -38,12 +39,14 @@ class Console:
         with self.terminal.status(title) as status:
 
             def progress(what: str) -> None:
+                stop_if_interrupted()
                 status.update(f"{title}: {what}")
                 if not self.terminal.is_terminal:
                     self.terminal.print(f"    {what}", markup=False)
 
             with swallowed():
                 result = step(settings, progress=progress, **options)
+            stop_if_interrupted()
         self.say(f"[green]✓[/] {title} [dim]{time.perf_counter() - started:.1f} s[/]")
         return result
 

@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from flows.console import Console
+from flows.steps.progress import interrupted
 
 
 def test_library_output_is_swallowed_and_the_step_line_is_shown(capsys):
@@ -32,3 +33,15 @@ def test_library_output_is_shown_when_the_step_fails(capsys):
     shown = capsys.readouterr()
     assert "what the library said before it fell" in shown.err
     assert "✓" not in shown.out
+
+
+def test_ctrl_c_that_native_code_threw_away_still_ends_the_step():
+    def step(_settings, progress):
+        interrupted.set()
+        return 7
+
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            Console().step("Work", step, None)
+    finally:
+        interrupted.clear()
