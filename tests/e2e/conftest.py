@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 import uuid
 from dataclasses import dataclass
 
@@ -29,11 +28,10 @@ class State:
 
 @dataclass(frozen=True)
 class Demo:
-    """One run of `poplift demo`: what it printed, how long it took, what it left."""
+    """One run of `poplift demo`: what it printed, what it left."""
 
     code: int
     output: str
-    seconds: float
     state: State
 
 
@@ -65,7 +63,6 @@ def state(settings):
 
 def demo(settings):
     """Run it in a process of its own, as the shell does."""
-    began = time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-m", "flows.cli", "demo"],
         env=child_environment(settings, COLUMNS="200"),
@@ -76,10 +73,9 @@ def demo(settings):
         timeout=LONGEST,
         check=False,
     )
-    seconds = time.perf_counter() - began
     if done.returncode:
         pytest.fail(f"poplift demo ended with {done.returncode}:\n{done.stdout[-4000:]}")
-    return Demo(done.returncode, done.stdout, seconds, state(settings))
+    return Demo(done.returncode, done.stdout, state(settings))
 
 
 @pytest.fixture(scope="session")
