@@ -1,6 +1,8 @@
 """What serving reads online is what training would have seen at that instant, to the last bit."""
 
 import shutil
+import sqlite3
+from contextlib import closing
 from datetime import timedelta
 
 import numpy as np
@@ -142,7 +144,9 @@ def test_feast_computes_the_planned_activation_for_training_as_serving_does(smal
 def test_a_feature_table_that_lost_a_row_is_told_from_the_online_store(tmp_path, small_home):
     """The comparison above can fail: one online value behind the offline one is found."""
     settings = load_settings(home=tmp_path, database_prefix="small")
-    shutil.copy(small_home.settings.home / "online.db", tmp_path)
+    source, copy = (sqlite3.connect(home / "online.db") for home in (small_home.settings.home, tmp_path))
+    with closing(source), closing(copy):
+        source.backup(copy)  # a copied file would miss what is still in the write-ahead log
     shutil.copytree(small_home.settings.features_dir, settings.features_dir)
     feature_store.apply(settings, objects(settings))
     path = table_path(settings.features_dir, "outlet_trend")
