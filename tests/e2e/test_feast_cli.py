@@ -22,19 +22,21 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 BUSINESS_TIME = "2018-01-02T05:00:00"
 
 
-@pytest.fixture(scope="module")
-def settings(tmp_path_factory, small_home):
+@pytest.fixture
+def settings(tmp_path, small_home):
     """A home with feature tables of its own and nothing registered; feature_store.yaml lies in it."""
-    own = load_settings(home=tmp_path_factory.mktemp("cli"), database_prefix="cli")
+    own = load_settings(home=tmp_path / "var", database_prefix="cli")
     shutil.copytree(small_home.settings.features_dir, own.features_dir)
     feature_store.render(own, own.home / "feature_store.yaml")
     return own
 
 
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory):
+@pytest.fixture
+def folders(tmp_path):
     """Two working directories: the checkout and one that has nothing to do with it."""
-    return REPOSITORY, tmp_path_factory.mktemp("elsewhere")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    return REPOSITORY, elsewhere
 
 
 def feast(settings, folder, *arguments, fails=False):

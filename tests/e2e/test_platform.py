@@ -151,11 +151,12 @@ def platform(local, tmp_path_factory):
 def prefect(platform):
     """A client of Prefect's API, once the worker has deployed the flows and works."""
     with httpx.Client(base_url=platform.page("prefect", "/api"), timeout=20) as client:
-        wait_for(
-            lambda: client.post("/work_pools/poplift/workers/filter", json={}).json() or None,
-            seconds=UP_SECONDS,
-            what=platform.log.read_text,
-        )
+
+        def working():
+            answer = client.post("/work_pools/poplift/workers/filter", json={})
+            return (answer.is_success and answer.json()) or None  # 404 until the worker made its pool
+
+        wait_for(working, seconds=UP_SECONDS, what=platform.log.read_text)
         yield client
 
 
