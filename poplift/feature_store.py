@@ -41,9 +41,16 @@ class OnlineFeatures:
 
 def configuration(settings: Settings, *, redis_options: str = WRITE_DEADLINE) -> dict[str, Any]:
     """The content of feature_store.yaml; every path absolute."""
-    online: dict[str, Any] = {"type": "sqlite", "path": str(settings.home / "online.db")}
+    online: dict[str, Any] = {
+        "type": "feature_repo.online.sqlite.GuardedSqliteOnlineStore",
+        "path": str(settings.home / "online.db"),
+    }
     if settings.redis_url is not None:
-        online = {"type": "redis", "connection_string": f"{settings.redis_url},{redis_options}"}
+        online = {
+            "type": "feature_repo.online.redis.GuardedRedisOnlineStore",
+            "connection_string": f"{settings.redis_url},{redis_options}",
+        }
+    online["business_time"] = settings.business_time.isoformat()
     return {
         "project": settings.database_prefix,
         "provider": "local",
@@ -53,7 +60,7 @@ def configuration(settings: Settings, *, redis_options: str = WRITE_DEADLINE) ->
             "cache_ttl_seconds": 60,
             "serve_features_while_materializing": True,
         },
-        "offline_store": {"type": "duckdb"},
+        "offline_store": {"type": "feature_repo.offline.store.PointInTimeOfflineStore"},
         "online_store": online,
         "batch_engine": {
             "type": "feature_repo.engine.BusinessTimeEngine",
