@@ -205,7 +205,7 @@ def task(small_home, start, end):
 
 
 def test_an_interval_that_ends_after_business_time_is_refused_with_the_command_that_works(small_home, engine):
-    from feature_repo.engine import FutureIntervalError
+    from feature_repo.interval import FutureIntervalError
 
     business_time = small_home.settings.business_time
     late = task(small_home, business_time - timedelta(days=9), business_time + timedelta(seconds=1))

@@ -1,0 +1,28 @@
+"""Which interval a materialisation covers: never past business time, never one that starts after it ends."""
+
+import dataclasses
+from datetime import datetime
+
+from feast.infra.common.materialization_job import MaterializationTask
+
+
+class FutureIntervalError(Exception):
+    """A materialisation was asked for beyond what is known; nothing was written."""
+
+
+def known_interval(task: MaterializationTask, *, business_time: datetime) -> MaterializationTask:
+    """The task with a start that can hold rows; raises FutureIntervalError when it ends after business time.
+
+    Feast's first `materialize-incremental` starts at wall-clock now - ttl, which lies after the end in business time
+    and would silently write nothing; such a start becomes end - ttl.
+    """
+    end = task.end_time
+    if end > business_time:
+        raise FutureIntervalError(
+            f"{task.feature_view.name}: asked to materialise until {end:%Y-%m-%dT%H:%M:%S}, but data is known "
+            f"until {business_time:%Y-%m-%dT%H:%M:%S} (business time). A later end would move the watermark past "
+            f"data still to come. Use: feast -c feature_repo materialize-incremental {business_time:%Y-%m-%dT%H:%M:%S}"
+        )
+    if task.start_time < end:
+        return task
+    return dataclasses.replace(task, start_time=end - task.feature_view.ttl)
