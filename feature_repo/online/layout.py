@@ -86,3 +86,13 @@ def known_field(view: str) -> bytes:
 def table_name(project: str, view: str) -> str:
     """Table of one view in SQLite and Postgres."""
     return f"{project}_{view}"
+
+
+# Columns that poplift adds to Feast's SQLite table. Feast keeps whole seconds in event_ts, by way of the process's
+# time zone; event_us and created_us are exact and hold only while written_ts still equals event_ts: plain Feast
+# changes the latter alone. Postgres needs none of this, its event_ts and created_ts are instants with microseconds.
+SQLITE_OWN_COLUMNS = ("written_ts", "event_us", "created_us")
+# What Feast reads from its own column: the instant whose local wall clock it takes for UTC.
+SQLITE_FEAST_EVENT_US = "CAST(strftime('%s', event_ts, 'unixepoch', 'localtime') AS INTEGER) * 1000000"
+SQLITE_EVENT_US = f"CASE WHEN written_ts = event_ts THEN event_us ELSE {SQLITE_FEAST_EVENT_US} END"
+SQLITE_CREATED_US = "CASE WHEN written_ts = event_ts THEN created_us END"

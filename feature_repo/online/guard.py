@@ -1,0 +1,138 @@
+"""What the three online store classes have in common: one way in for rows, and the age limit on the way out."""
+
+import asyncio
+import logging
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime, timedelta
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from feast import FeatureView, RepoConfig
+from feast.infra.online_stores.helpers import compute_versioned_name
+from feast.protos.feast.types.Value_pb2 import Value
+from pydantic import AwareDatetime, BaseModel, Field
+
+from feature_repo.online.batch import OnlineBatch, Rows, rows_of_protos
+from feature_repo.online.rules import EPOCH, Micros, WriteReport, micros, newest, usable, wins
+from poplift.clock import wall_now
+
+log = logging.getLogger(__name__)
+# An entity's row as Feast's stores return it: event time and values by feature, or neither.
+Read = tuple[datetime | None, dict[str, Value] | None]
+_SECOND = 1_000_000
+
+
+class WriteContract(BaseModel):
+    """Settings of the contract, part of every store's configuration in feature_store.yaml."""
+
+    business_time: AwareDatetime | Literal["now"] = Field(
+        description="What counts as the present for ages and for what lies ahead; 'now' is the wall clock."
+    )
+    allowed_skew_seconds: float = Field(300.0, ge=0, description="How far ahead of it an event time may lie.")
+
+    def present_us(self) -> int:
+        """Business time in microseconds since 1970."""
+        return micros(wall_now() if self.business_time == "now" else self.business_time)
+
+    def latest_us(self) -> int:
+        """The last event time that is accepted and served."""
+        return self.present_us() + int(self.allowed_skew_seconds * _SECOND)
+
+
+class ConflictError(Exception):
+    """Somebody else wrote one of the entities meanwhile; nothing was written, the batch is to be tried again."""
+
+
+class Session(Protocol):
+    """One atomic step of a store: what is known of some entities, and new rows for some of them."""
+
+    def known(self, keys: Sequence[bytes]) -> tuple[Micros, Micros]:
+        """Newest event time stored for each key and the created time that came with it, UNKNOWN where there is none."""
+
+    def put(self, rows: Rows) -> None:
+        """Store these rows, whatever is there; raises ConflictError when that would no longer be atomic."""
+
+
+class GuardedStore:
+    """Writes through the rules, reads through the age limit; each store adds how it keeps a batch atomic."""
+
+    batch_rows: int
+    most_attempts = 100
+
+    @abstractmethod
+    def session(self, config: RepoConfig, view: FeatureView) -> AbstractContextManager[Session]:
+        """Begin an atomic step; it is complete when the context ends without an error."""
+
+    def write(self, config: RepoConfig, view: FeatureView, batch: OnlineBatch) -> WriteReport:
+        """Store a batch of `view` under the write contract, in atomic steps of bounded size.
+
+        Raises what the store's client raises; the steps before the failed one stay written, and writing the batch
+        again completes it.
+        """
+        rows, refused = batch.admitted(latest_us=config.online_store.latest_us())
+        return self._write(config, view, rows, refused)
+
+    def online_write_batch(
+        self, config: RepoConfig, table: FeatureView, data: Sequence[Any], progress: Callable[[int], Any] | None
+    ) -> None:
+        """Feast's way in: the same rules, refused rows are logged."""
+        rows, refused = rows_of_protos(
+            data, version=config.entity_key_serialization_version, latest_us=config.online_store.latest_us()
+        )
+        self._write(config, table, rows, refused)
+        if progress:
+            progress(len(data))
+
+    async def online_write_batch_async(
+        self, config: RepoConfig, table: FeatureView, data: Sequence[Any], progress: Callable[[int], Any] | None
+    ) -> None:
+        """The same for Feast's server, in a thread: there is one guard, not two."""
+        await asyncio.to_thread(self.online_write_batch, config, table, data, progress)
+
+    def _write(self, config: RepoConfig, view: FeatureView, rows: Rows, refused: Mapping[str, int]) -> WriteReport:
+        if refused:
+            reasons = ", ".join(f"{count} {reason}" for reason, count in refused.items())
+            log.warning("view %s: rows refused by the online store: %s", view.name, reasons)
+        report = WriteReport(refused=refused)
+        for chunk in rows.chunks(self.batch_rows):
+            report += self._write_atomically(config, view, chunk)
+        return report
+
+    def _write_atomically(self, config: RepoConfig, view: FeatureView, rows: Rows) -> WriteReport:
+        positions = newest(rows.keys, rows.event, rows.created)
+        unique = rows if positions is None else rows.take(positions)
+        for _ in range(self.most_attempts):
+            try:
+                with self.session(config, view) as session:
+                    winners = wins(unique.event, unique.created, *session.known(unique.keys))
+                    session.put(unique if winners.all() else unique.take(np.flatnonzero(winners)))
+                written = int(winners.sum())
+                return WriteReport(written, len(rows) - written)
+            except ConflictError:
+                continue
+        raise ConflictError(
+            f"view {view.name}: other writers changed the same entities {self.most_attempts} times in a row; "
+            "write smaller batches or from fewer places"
+        )
+
+
+def stored_name(config: RepoConfig, view: FeatureView) -> str:
+    """Name under which the online store keeps a view: its own, with a version suffix where Feast versions views."""
+    return str(compute_versioned_name(view, config.registry.enable_online_feature_view_versioning))
+
+
+def served(rows: Sequence[Read], *, contract: WriteContract, ttl: timedelta | None) -> list[Read]:
+    """Rows as they may be served: an unknown entity is (None, None); one out of the age limit keeps its event time
+    and has null for every value, which Feast's `online_read` cannot tell from a stored null (statuses can).
+    """
+    known = [(time, values) for time, values in rows if time is not None and values]
+    event = np.array([micros(time) for time, _ in known], dtype=np.int64)
+    oldest = contract.present_us() - micros(EPOCH + ttl) if ttl else None
+    fresh = iter(usable(event, oldest_us=oldest, latest_us=contract.latest_us()).tolist())
+    return [_served(time, values, fresh) if time is not None and values else (None, None) for time, values in rows]
+
+
+def _served(time: datetime, values: dict[str, Value], fresh: Any) -> Read:
+    return time, values if next(fresh) else {name: Value() for name in values}
