@@ -1,8 +1,8 @@
-"""From the lake to the feature tables that Feast reads: one Parquet file per view, replaced as a whole."""
+"""From the lake to the feature tables that Feast reads: what every view said at every instant, and when it knew."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
@@ -12,10 +12,14 @@ from filelock import FileLock
 from ibis import _
 
 from feature_repo.catalog import VIEWS, View
+from feature_repo.knowledge import is_backdated, replay_instants
 from feature_repo.transformations.sources import Sources
+from feature_repo.versions import STORE, State, Table, table_path
 from poplift.contracts.tables import CONTRACTS
 from poplift.lake import Lake
 from poplift.market_week import SALES_DELAY
+
+__all__ = ["Built", "EmptyWeekError", "build", "grow_tables", "refuse_empty_weeks", "sources", "table_path"]
 
 
 class EmptyWeekError(Exception):
@@ -24,7 +28,7 @@ class EmptyWeekError(Exception):
 
 @dataclass(frozen=True)
 class Built:
-    """What one build wrote; `is_new` is False when lake, instant and code were those of the last build."""
+    """What one build left; `rows` are row versions, `is_new` is False when lake, instant and code were the last's."""
 
     digest: str
     rows: dict[str, int]
@@ -34,7 +38,11 @@ class Built:
 def build(
     lake: Lake, *, features_dir: Path, as_of: datetime, progress: Callable[[str], None] = lambda _: None
 ) -> Built:
-    """Write the table of every view of the catalog as known at `as_of`; raises LakeError or EmptyWeekError."""
+    """Bring the table of every view of the catalog up to `as_of`; raises LakeError or EmptyWeekError.
+
+    A row whose values are those of before is not written again; one that differs is a new version, known from the
+    instant that first saw it. Other code, or a lake whose past was added to, makes the tables anew.
+    """
     record = features_dir / "built.json"
     digest = _digest(lake, as_of)
     if record.exists():
@@ -44,12 +52,7 @@ def build(
     features_dir.mkdir(parents=True, exist_ok=True)
     with FileLock(features_dir / ".lock"):
         record.unlink(missing_ok=True)  # a build that dies half-way must not pass for the one before it
-        tables = sources(lake, as_of=as_of)
-        refuse_empty_weeks(tables, as_of=as_of)
-        rows = {}
-        for view in VIEWS:
-            progress(view.name)
-            rows[view.name] = _write(lake, view, tables, features_dir)
+        rows = grow_tables(lake, VIEWS, features_dir=features_dir, as_of=as_of, progress=progress)
         built = Built(digest, rows, is_new=True)
         partial = record.with_suffix(".partial")
         partial.write_text(json.dumps(asdict(built)))
@@ -57,9 +60,88 @@ def build(
     return built
 
 
-def table_path(features_dir: Path, view: str) -> Path:
-    """Where the table of a view lies: one folder a view."""
-    return features_dir / view / "features.parquet"
+def grow_tables(
+    lake: Lake,
+    views: Sequence[View],
+    *,
+    features_dir: Path,
+    as_of: datetime,
+    progress: Callable[[str], None],
+    weeks: tuple[int, int] | None = None,
+) -> dict[str, int]:
+    """Compute these views at every instant that counts and publish them; row versions per view.
+
+    With `weeks` the views are made anew and every decision instant of the range is computed; a run that died goes
+    on after the last instant it finished. The caller holds the lock of `features_dir`.
+    """
+    for left in (features_dir / STORE).glob(".*"):
+        left.unlink()
+    parts = _parts(lake)
+    growing = [_Growing.open(lake, view, features_dir, parts=parts, weeks=weeks) for view in views]
+    after = min((g.state.through for g in growing if g.state.through), default=None)
+    behind = any(g.state.through is None for g in growing)
+    builds = {b for g in growing for b in g.state.builds}
+    instants = replay_instants(lake, as_of=as_of, after=None if behind else after, builds=builds, weeks=weeks)
+    for number, instant in enumerate(instants, start=1):
+        due = [g for g in growing if g.state.through is None or g.state.through < instant]
+        if not due:
+            continue
+        tables = _as_known(lake, instant, is_last=instant == as_of)
+        for view in due:
+            progress(view.view.name if len(instants) == 1 else f"{view.view.name} {number} of {len(instants)}")
+            view.grow(lake, tables, instant)
+    for view in growing:
+        view.table.publish(view.state, parts=parts, as_of=as_of, is_pending=view.is_pending)
+    return {g.view.name: g.table.rows(lake.connection) for g in growing}
+
+
+@dataclass
+class _Growing:
+    """One view on its way to `as_of`."""
+
+    view: View
+    table: Table
+    state: State
+    is_pending: bool
+
+    @classmethod
+    def open(
+        cls, lake: Lake, view: View, features_dir: Path, *, parts: Sequence[str], weeks: tuple[int, int] | None
+    ) -> "_Growing":
+        """Go on with the table that is read, else with a making that was not finished, else anew."""
+        table = Table(features_dir, view.name, view.entities, [f.name for f in view.features])
+        code = _code()
+        for state, is_pending in ((table.current, False), (table.pending, True)):
+            is_asked = is_pending and state and state.weeks == weeks if weeks else True
+            if state and is_asked and _goes_on(lake, state, code=code, parts=parts):
+                return cls(view, table, state, is_pending)
+        return cls(view, table, table.begin(code=code, parts=parts, weeks=weeks), is_pending=True)
+
+    def grow(self, lake: Lake, tables: Sources | None, instant: datetime) -> None:
+        """Add what became known at `instant`; nothing was, when there are no tables."""
+        query = None if tables is None else ibis.to_sql(self.view.build(tables), dialect="duckdb")
+        self.state = self.table.grow(
+            self.state, query, instant=instant, connection=lake.connection, is_pending=self.is_pending
+        )
+
+
+def _goes_on(lake: Lake, state: State, *, code: str, parts: Sequence[str]) -> bool:
+    """Whether the table says what this code says of this lake, as far as it got."""
+    if state.code != code or not set(state.parts) <= set(parts):
+        return False
+    added = [lake.root / part for part in sorted(set(parts) - set(state.parts))]
+    return state.through is None or not is_backdated(lake, added, through=state.through)
+
+
+def _as_known(lake: Lake, instant: datetime, *, is_last: bool) -> Sources | None:
+    """What was known at `instant`; where a week was missing then, what a build knew before that week."""
+    tables = sources(lake, as_of=instant)
+    if is_last:
+        refuse_empty_weeks(tables, as_of=instant)
+        return tables
+    empty = empty_weeks(tables, as_of=instant)
+    known = tables.pos_lines.filter(_.week < empty[0]) if empty else tables.pos_lines
+    return replace(tables, pos_lines=known) if known.count().execute() else None
 
 
 def sources(lake: Lake, *, as_of: datetime) -> Sources:
@@ -90,12 +172,17 @@ def _snapshot(
     return lake.backend.sql(f"SELECT * FROM {name}")
 
 
-def refuse_empty_weeks(tables: Sources, *, as_of: datetime) -> None:
-    """Raise EmptyWeekError that names the weeks from the first with sales to the newest landed one that have none."""
+def empty_weeks(tables: Sources, *, as_of: datetime) -> list[int]:
+    """Weeks without a line from the first with sales to the newest landed one, in order."""
     sold = tables.pos_lines.select("week").distinct()
     first = tables.pos_lines.aggregate(first=_.week.min())
     landed = _landed(tables.weeks, as_of).cross_join(first).filter(_.week >= _.first).select("week")
-    empty = sorted(landed.anti_join(sold, "week").week.to_pyarrow().to_pylist())
+    return sorted(landed.anti_join(sold, "week").week.to_pyarrow().to_pylist())
+
+
+def refuse_empty_weeks(tables: Sources, *, as_of: datetime) -> None:
+    """Raise EmptyWeekError that names the empty weeks, if there are any."""
+    empty = empty_weeks(tables, as_of=as_of)
     if empty:
         raise EmptyWeekError(
             f"pos_lines has no line in week {', '.join(map(str, empty))}, whose sales should have landed: a feed is "
@@ -103,24 +190,18 @@ def refuse_empty_weeks(tables: Sources, *, as_of: datetime) -> None:
         )
 
 
-def _write(lake: Lake, view: View, tables: Sources, features_dir: Path) -> int:
-    expression = view.build(tables).order_by(["event_timestamp", *view.entities])
-    target = table_path(features_dir, view.name)
-    target.parent.mkdir(exist_ok=True)
-    partial = target.with_suffix(".partial")
-    (rows,) = lake.connection.execute(
-        f"COPY ({ibis.to_sql(expression, dialect='duckdb')}) TO '{partial}' (FORMAT parquet)"
-    ).fetchone() or (0,)
-    partial.replace(target)
-    return int(rows)
+def _parts(lake: Lake) -> list[str]:
+    return [str(part.relative_to(lake.root)) for contract in CONTRACTS for part in lake.parts(contract.table)]
+
+
+def _code() -> str:
+    here = Path(__file__).parent
+    modules = [*here.glob("transformations/*.py"), *(here / f"{m}.py" for m in ("catalog", "build", "versions"))]
+    total = sha256()
+    for module in sorted([*modules, here / "knowledge.py"]):
+        total.update(module.read_bytes())
+    return total.hexdigest()
 
 
 def _digest(lake: Lake, as_of: datetime) -> str:
-    total = sha256(as_of.isoformat().encode())
-    for contract in CONTRACTS:
-        for part in lake.parts(contract.table):
-            total.update(part.name.encode())
-    here = Path(__file__).parent
-    for module in sorted([*here.glob("transformations/*.py"), here / "catalog.py", here / "build.py"]):
-        total.update(module.read_bytes())
-    return total.hexdigest()
+    return sha256("\n".join([as_of.isoformat(), _code(), *_parts(lake)]).encode()).hexdigest()

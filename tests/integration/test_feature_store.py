@@ -64,7 +64,7 @@ def copy_of(small_home, home, **settings):
     own = load_settings(home=home, database_prefix="copy", **settings)
     for view in VIEWS:
         path = table_path(own.features_dir, view.name)
-        path.parent.mkdir(parents=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.symlink_to(table_path(small_home.settings.features_dir, view.name))
     return own
 

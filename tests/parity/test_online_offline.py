@@ -153,6 +153,7 @@ def test_a_feature_table_that_lost_a_row_is_told_from_the_online_store(tmp_path,
     table = pd.read_parquet(path)
     newest = table["event_timestamp"] == table["event_timestamp"].max()
     table.loc[newest, "outlet_baskets_4w"] += 1e-9
+    shutil.rmtree(path)
     table.to_parquet(path, coerce_timestamps="us")
     with pytest.raises(AssertionError, match="outlet_baskets_4w"):
         assert_same(settings)
