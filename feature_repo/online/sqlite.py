@@ -28,6 +28,8 @@ from feature_repo.online.layout import (
     SQLITE_OWN_COLUMNS,
     table_name,
 )
+from feature_repo.online.planned_reads import PlannedReads
+from feature_repo.online.reading_sqlite import SqliteValues
 from feature_repo.online.rules import EPOCH, UNKNOWN, Micros
 
 _MOST_VARIABLES = 10_000
@@ -46,7 +48,7 @@ class GuardedSqliteOnlineStoreConfig(WriteContract, SqliteOnlineStoreConfig):  #
         return self
 
 
-class GuardedSqliteOnlineStore(GuardedStore, SqliteOnlineStore):  # type: ignore[misc]
+class GuardedSqliteOnlineStore(PlannedReads, GuardedStore, SqliteOnlineStore):  # type: ignore[misc]
     """Feast's SQLite layout under poplift's write contract."""
 
     batch_rows = 10_000
@@ -55,6 +57,10 @@ class GuardedSqliteOnlineStore(GuardedStore, SqliteOnlineStore):  # type: ignore
         self._writer: sqlite3.Connection | None = None
         self._columns_checked: set[str] = set()
         self._writing = threading.Lock()
+
+    def stored_values(self, config: RepoConfig) -> SqliteValues:
+        """Reads on connections of their own."""
+        return SqliteValues(Path(self._get_db_path(config)))
 
     @contextmanager
     def session(self, config: RepoConfig, view: FeatureView) -> Iterator["SqliteSession"]:

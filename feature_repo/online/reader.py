@@ -1,0 +1,159 @@
+"""Reads a compiled plan from an online store: ages judged, values in columns, no registry, no Feast and no pandas.
+
+Whatever the store: an entity nobody knows is NOT_FOUND, so is a feature that was never written for it; a stored null
+is NULL_VALUE; a row older than the view's age limit, or later than business time plus the allowed skew, is
+OUTSIDE_MAX_AGE and its values are withheld. A row is fresh to the very microsecond of its limit.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from feature_repo.online.decoding import Micros, Raw, Status, decode, statuses
+from feature_repo.online.plan import ReadPlan
+from feature_repo.online.rules import usable
+from poplift.feature_store import OnlineFeatures
+
+Rows = NDArray[np.intp]
+
+
+class EntityError(ValueError):
+    """A row does not name an entity as the feature views want it; the message says row, join key and both types."""
+
+
+@dataclass(frozen=True)
+class RawView:
+    """What a store holds of n entities in one view: per feature n serialised values, and n event times in µs (0: none)."""
+
+    values: Sequence[Sequence[Raw]]
+    events: Micros
+
+
+class StoredValues(Protocol):
+    """The raw read of one online store."""
+
+    def fetch(self, plan: ReadPlan, keys: Sequence[Sequence[bytes]]) -> list[RawView]:
+        """Every view of the plan, in order; `keys` has the distinct entity keys of each lookup of the plan.
+
+        Raises whatever the store raises.
+        """
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the store holds: a raw view and a verdict per entity (0: may be used) for every view of the plan.
+
+    `rows` has, per lookup, which of its distinct entities answers each row asked for; None where they are the same.
+    """
+
+    plan: ReadPlan
+    raw: Sequence[RawView]
+    verdicts: Sequence[NDArray[np.uint8]]
+    rows: Sequence[Rows | None]
+
+
+class PlanReader:
+    """Reads what the newest plan says; `plan` and `present_us` are asked at every read, so both may move."""
+
+    def __init__(
+        self, plan: Callable[[], ReadPlan], stored: StoredValues, *, present_us: Callable[[], int], skew_us: int
+    ) -> None:
+        self._plan = plan
+        self._stored = stored
+        self._present_us = present_us
+        self._skew_us = skew_us
+
+    def read(self, entities: Sequence[Mapping[str, Any]]) -> OnlineFeatures:
+        """One row per entity, in order; raises EntityError, and errors of the store pass through."""
+        plan = self._plan()
+        columns = {name: [entity.get(name) for entity in entities] for name in plan.join_keys}
+        return in_columns(self.find(plan, columns))
+
+    def find(self, plan: ReadPlan, columns: Mapping[str, Sequence[Any]]) -> Found:
+        """Read the entities of n rows, each distinct one once; `columns` has n values per join key.
+
+        Raises EntityError where a value is not of its join key's type, and whatever the store raises.
+        """
+        check_entities(plan, columns)
+        keys, rows = [], []
+        for lookup in plan.lookups:
+            encoded = lookup.keys.encode(columns)
+            places: dict[bytes, int] = {}
+            asked = [places.setdefault(key, len(places)) for key in encoded]
+            keys.append(list(places))
+            rows.append(None if len(places) == len(asked) else np.array(asked, dtype=np.intp))
+        raw = self._stored.fetch(plan, keys)
+        now = self._present_us()
+        latest = now + self._skew_us
+        verdicts = [_verdicts(r.events, v.ttl_us, now, latest) for r, v in zip(raw, plan.views, strict=True)]
+        return Found(plan, raw, verdicts, rows)
+
+
+def check_entities(plan: ReadPlan, columns: Mapping[str, Sequence[Any]]) -> None:
+    """Raise EntityError for the first value that is not of its join key's type."""
+    for name, kind in plan.join_keys.items():
+        wanted = str if kind == "string" else int
+        if all(type(value) is wanted for value in columns[name]):
+            continue
+        for row, value in enumerate(columns[name]):
+            if not isinstance(value, wanted if kind == "string" else int | np.integer) or isinstance(value, bool):
+                views = ", ".join(view.name for view in plan.views if name in view.keys.join_keys)
+                raise EntityError(
+                    f"row {row}: join key {name} is {value!r} ({type(value).__name__}), {views} want {kind}"
+                )
+
+
+def in_columns(found: Found) -> OnlineFeatures:
+    """Values, statuses and event times as columns of the rows asked for."""
+    values: dict[str, NDArray[Any]] = {}
+    codes: dict[str, NDArray[np.uint8]] = {}
+    for block in found.plan.blocks:
+        raws = [found.raw[view].values[place] for view, place in block.places]
+        block_values, block_codes = _block(raws, block.value_type, [found.verdicts[view] for view, _ in block.places])
+        rows = found.rows[block.lookup]
+        for column, v, c in zip(block.columns, block_values, block_codes, strict=True):
+            values[column], codes[column] = (v, c) if rows is None else (v[rows], c[rows])
+    return OnlineFeatures(
+        values={f.column: values[f.column] for view in found.plan.views for f in view.features},
+        event_timestamps=_instants(found),
+        statuses=codes,
+    )
+
+
+def _block(
+    raws: Sequence[Sequence[Raw]], value_type: str, verdicts: Sequence[NDArray[np.uint8]]
+) -> tuple[Sequence[NDArray[Any]], NDArray[np.uint8]]:
+    """Values and statuses of k features of n entities."""
+    shape = len(raws), len(raws[0])
+    flat = list(chain.from_iterable(raws))
+    values = decode(flat, value_type).reshape(shape)
+    codes = statuses(flat)
+    if codes is None and not any(v.any() for v in verdicts):
+        return values, np.full(shape, Status.PRESENT, dtype=np.uint8)
+    codes = np.full(shape, Status.PRESENT, dtype=np.uint8) if codes is None else codes.reshape(shape)
+    verdict = np.stack(verdicts)
+    codes = np.where(verdict > 0, verdict, codes)
+    values[codes != Status.PRESENT] = None
+    return values, codes
+
+
+def _verdicts(events: Micros, ttl_us: int | None, now: int, latest: int) -> NDArray[np.uint8]:
+    verdicts = np.zeros(len(events), dtype=np.uint8)
+    good = usable(events, oldest_us=None if ttl_us is None else now - ttl_us, latest_us=latest)
+    verdicts[~good] = Status.OUTSIDE_MAX_AGE
+    verdicts[events == 0] = Status.NOT_FOUND
+    return verdicts
+
+
+def _instants(found: Found) -> dict[str, NDArray[np.datetime64]]:
+    instants = {}
+    for lookup, rows in zip(found.plan.lookups, found.rows, strict=True):
+        for place in lookup.views:
+            events = found.raw[place].events.astype("datetime64[us]")
+            events[found.raw[place].events == 0] = np.datetime64("NaT")
+            instants[found.plan.views[place].name] = events if rows is None else events[rows]
+    return instants
