@@ -4,6 +4,7 @@ import os
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -108,10 +109,17 @@ def apply(settings: Settings, objects: Sequence[Any]) -> tuple[str, ...]:
     return tuple(sorted(kept))
 
 
-def materialize(settings: Settings) -> None:
-    """Bring the online store up to business time; the newest weeks are written again, which fills new features."""
+def materialize(settings: Settings, *, views: Sequence[str] | None = None) -> None:
+    """Bring the online store up to business time, for these views or all of them.
+
+    Everything within the age limit is written again and not only what came since the last time: a correction of a
+    week that was written before would never arrive, and a new feature would stay empty.
+    """
     with exclusive(settings, REGISTRY):
-        open_store(settings).materialize_incremental(end_date=settings.business_time)
+        store = open_store(settings)
+        oldest = max((v.ttl for v in store.list_feature_views() if v.ttl), default=timedelta(0))
+        start = settings.business_time - oldest
+        store.materialize(start, settings.business_time, feature_views=None if views is None else list(views))
 
 
 def historical_features(settings: Settings, *, entities: pd.DataFrame, service: str) -> pd.DataFrame:

@@ -24,6 +24,6 @@ def refresh_features(settings: Settings, progress: Progress = silent) -> dict[st
     from feature_repo.definitions.repository import objects
 
     feature_store.apply(settings, objects(settings))
-    progress("feast materialize-incremental")
+    progress("feast materialize")
     feature_store.materialize(settings)
     return built.rows

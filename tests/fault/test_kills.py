@@ -29,7 +29,7 @@ PLACES = (
     "    pos_lines",
     "    price_calendar",
     "    outlet_trend",
-    "    feast materialize-incremental",
+    "    feast materialize",
     "    trial 1 of 1",
     "    logging to MLflow",
     "    building and verifying",
