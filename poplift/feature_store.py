@@ -14,6 +14,7 @@ import yaml
 
 from poplift.databases import exclusive
 from poplift.settings import REPOSITORY, Settings
+from poplift.spark import require_spark, spark_conf
 
 if TYPE_CHECKING:
     from feast import FeatureStore
@@ -61,13 +62,27 @@ def configuration(settings: Settings, *, redis_options: str = WRITE_DEADLINE) ->
             "cache_ttl_seconds": 60,
             "serve_features_while_materializing": True,
         },
-        "offline_store": {"type": "feature_repo.offline.store.PointInTimeOfflineStore"},
         "online_store": online,
-        "batch_engine": {
-            "type": "feature_repo.engine.BusinessTimeEngine",
-            "business_time": settings.business_time.isoformat(),
-        },
+        **_engines(settings),
         "entity_key_serialization_version": 3,
+    }
+
+
+def _engines(settings: Settings) -> dict[str, Any]:
+    engine: dict[str, Any] = {"business_time": settings.business_time.isoformat()}
+    if settings.offline_engine == "duckdb":
+        return {
+            "offline_store": {"type": "feature_repo.offline.store.PointInTimeOfflineStore"},
+            "batch_engine": {"type": "feature_repo.engine.BusinessTimeEngine", **engine},
+        }
+    conf = spark_conf(settings)
+    return {
+        "offline_store": {"type": "feature_repo.offline.spark.PointInTimeSparkOfflineStore", "spark_conf": conf},
+        "batch_engine": {
+            "type": "feature_repo.spark_engine.BusinessTimeSparkEngine",
+            "spark_conf": conf,
+            **engine,
+        },
     }
 
 
@@ -84,6 +99,8 @@ def render(settings: Settings, path: Path = REPOSITORY_FOLDER / "feature_store.y
 
 def open_store(settings: Settings, *, redis_options: str = WRITE_DEADLINE) -> "FeatureStore":
     """A Feast store of these settings; imports Feast, which takes seconds."""
+    if settings.offline_engine == "spark":
+        require_spark()
     from feast import FeatureStore, RepoConfig
 
     config = RepoConfig(repo_path=REPOSITORY_FOLDER, **configuration(settings, redis_options=redis_options))

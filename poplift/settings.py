@@ -61,6 +61,10 @@ class Settings(BaseSettings):
         description="Key of the pseudonyms of shoppers; must be set in production.",
     )
     search_trials: int = Field(4, ge=1, description="Trials of the hyper-parameter search.")
+    offline_engine: Literal["duckdb", "spark"] = Field(
+        "duckdb", description="What builds training sets and materialises: duckdb, or spark where one machine ends."
+    )
+    spark_master: str = Field("local[2]", description="Where Spark runs; anything but local needs Redis online.")
 
     postgres_url: str | None = Field(None, description="postgresql+psycopg://user@host:port/ without database.")
     database_prefix: str = Field("poplift", pattern=r"^[a-z][a-z0-9_]{0,40}$", description="Prefix of databases.")
@@ -102,6 +106,16 @@ class Settings(BaseSettings):
                 raise ValueError(f"profile 'production' needs {names}")
             if self.shopper_key.get_secret_value() == DEMO_SHOPPER_KEY:
                 raise ValueError("profile 'production' needs POPLIFT_SHOPPER_KEY: the demo key is public")
+        return self
+
+    @model_validator(mode="after")
+    def _a_cluster_writes_to_a_server(self) -> Self:
+        is_cluster = self.offline_engine == "spark" and not self.spark_master.startswith("local")
+        if is_cluster and self.redis_url is None:
+            raise ValueError(
+                f"POPLIFT_SPARK_MASTER={self.spark_master} needs POPLIFT_REDIS_URL: executors on other machines "
+                "cannot write to the SQLite file of this one"
+            )
         return self
 
     @cached_property

@@ -5,7 +5,7 @@ from typing import Any
 
 from feast import FeatureService
 
-from feature_repo.catalog import DEMAND_SERVING, DEMAND_TRAINING, VIEWS
+from feature_repo.catalog import DEMAND_SERVING, DEMAND_TRAINING, RUNNING, RUNNING_VIEWS, VIEWS
 from poplift.settings import Settings, load_settings
 
 from .entities import entities
@@ -15,7 +15,8 @@ from .views import batch_view
 
 def objects(settings: Settings) -> Sequence[Any]:
     """Every Feast object of the platform, sources by absolute path under `settings.features_dir`."""
-    views = [batch_view(view, settings.features_dir) for view in VIEWS]
+    views = [batch_view(view, settings) for view in VIEWS]
+    running = [batch_view(view, settings) for view in RUNNING_VIEWS]
     on_demand = on_demand_view(views)
     services = [
         FeatureService(
@@ -30,8 +31,14 @@ def objects(settings: Settings) -> Sequence[Any]:
             description="What serving reads once per outlet; candidates are applied to it in the process.",
             owner=VIEWS[0].owner,
         ),
+        FeatureService(
+            name=RUNNING,
+            features=running,
+            description="The week that is still open, minutes old; no model reads it.",
+            owner=VIEWS[0].owner,
+        ),
     ]
-    return [*entities().values(), *views, on_demand, *services]
+    return [*entities().values(), *views, *running, on_demand, *services]
 
 
 # The CLI takes the attributes of the modules it loads; loaded any other way, this module defines nothing.

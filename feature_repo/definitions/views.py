@@ -1,31 +1,39 @@
 """Batch views, one per entry of the catalog, and where their tables lie."""
 
-from pathlib import Path
+from typing import Any
 
 from feast import FeatureView, Field, FileSource
 from feast.data_format import ParquetFormat
+from feast.data_source import DataSource
+from feast.infra.offline_stores.contrib.spark_offline_store.spark_source import SparkSource
 from feast.types import Float64, String
 
 from feature_repo.build import table_path
 from feature_repo.catalog import View
+from poplift.settings import Settings
 
 from .entities import entities
 
 
-def source(view: View, features_dir: Path) -> FileSource:
-    """The Parquet table of a view, by absolute path: Feast resolves relative ones differently in three places."""
-    return FileSource(
-        name=f"{view.name}_table",
-        path=str(table_path(features_dir, view.name)),
-        file_format=ParquetFormat(),
-        timestamp_field="event_timestamp",
-        created_timestamp_column="created_timestamp",
-        description=f"Written by `poplift features`. {view.description}",
-        owner=view.owner,
-    )
+def source(view: View, settings: Settings) -> DataSource:
+    """The Parquet table of a view, by absolute path: Feast resolves relative ones differently in three places.
+
+    The one place that depends on the engine: Feast's Spark store takes nothing but a SparkSource.
+    """
+    common: dict[str, Any] = {
+        "name": f"{view.name}_table",
+        "path": str(table_path(settings.features_dir, view.name)),
+        "timestamp_field": "event_timestamp",
+        "created_timestamp_column": "created_timestamp",
+        "description": f"Written by `poplift features`. {view.description}",
+        "owner": view.owner,
+    }
+    if settings.offline_engine == "spark":
+        return SparkSource(file_format="parquet", **common)
+    return FileSource(file_format=ParquetFormat(), **common)
 
 
-def batch_view(view: View, features_dir: Path) -> FeatureView:
+def batch_view(view: View, settings: Settings) -> FeatureView:
     """The Feast view of a catalog entry; every feature is a Float64 with its description and unit."""
     by_key = entities()
     return FeatureView(
@@ -39,7 +47,7 @@ def batch_view(view: View, features_dir: Path) -> FeatureView:
                 for f in view.features
             ),
         ],
-        source=source(view, features_dir),
+        source=source(view, settings),
         online=True,
         description=view.description,
         owner=view.owner,
