@@ -1,18 +1,185 @@
-"""The Redis online store class that feature_store.yaml names."""
+"""The Redis online store class that feature_store.yaml names: Feast's hashes, one field more per view."""
 
-from typing import Literal
+import struct
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC
+from functools import lru_cache
+from typing import Any
 
-from feast.infra.online_stores.redis import RedisOnlineStore, RedisOnlineStoreConfig
-from pydantic import AwareDatetime
+import numpy as np
+from feast import FeatureView, RepoConfig
+from feast.infra.online_stores.redis import RedisOnlineStore, RedisOnlineStoreConfig, RedisType
+from feast.protos.feast.types.Value_pb2 import Value
+from google.protobuf.timestamp_pb2 import Timestamp
+from pydantic import model_validator
+
+from feature_repo.online.batch import Rows
+from feature_repo.online.guard import ConflictError, GuardedStore, Read, WriteContract, served, stored_name
+from feature_repo.online.layout import event_field, known_field, redis_key, value_field
+from feature_repo.online.rules import UNKNOWN, Micros
+
+_KNOWN = struct.Struct("<qq")
+_SECOND = 1_000_000
 
 
-class GuardedRedisOnlineStoreConfig(RedisOnlineStoreConfig):  # type: ignore[misc]
+class GuardedRedisOnlineStoreConfig(WriteContract, RedisOnlineStoreConfig):  # type: ignore[misc]
     """Named in feature_store.yaml as `online_store`; `business_time` decides ages and what lies ahead."""
 
     type: str = "feature_repo.online.redis.GuardedRedisOnlineStore"
-    business_time: AwareDatetime | Literal["now"]
-    allowed_skew_seconds: float = 300.0
+
+    @model_validator(mode="after")
+    def _one_server(self) -> "GuardedRedisOnlineStoreConfig":
+        if self.redis_type == RedisType.redis_cluster:
+            raise ValueError(
+                "redis_type redis_cluster: an atomic step over the keys of several nodes does not exist; use one "
+                "server (redis) or one with failover (redis_sentinel)"
+            )
+        if self.skip_dedup:
+            raise ValueError("skip_dedup: an older value would replace a newer one; leave it out")
+        return self
 
 
-class GuardedRedisOnlineStore(RedisOnlineStore):  # type: ignore[misc]
+class GuardedRedisOnlineStore(GuardedStore, RedisOnlineStore):  # type: ignore[misc]
     """Feast's Redis layout under poplift's write contract."""
+
+    # Redis looks through all keys that a client watches for every further one: more at once is slower, not faster.
+    batch_rows = 100
+
+    @contextmanager
+    def session(self, config: RepoConfig, view: FeatureView) -> Iterator["RedisSession"]:
+        """An optimistic step: entities are watched while they are looked at and written only if nobody else did."""
+        pool = self._get_client(config.online_store).connection_pool
+        connection = pool.get_connection()
+        try:
+            yield RedisSession(connection, config, stored_name(config, view))
+        except BaseException:
+            connection.disconnect()  # replies that were not read would be taken for those of the next command
+            raise
+        finally:
+            pool.release(connection)
+
+    def online_read(
+        self,
+        config: RepoConfig,
+        table: FeatureView,
+        entity_keys: list[Any],
+        requested_features: list[str] | None = None,
+    ) -> list[Read]:
+        """Values by entity under the age limit; see `guard.served` for what is out of it."""
+        rows = super().online_read(config, table, entity_keys, requested_features)
+        return served(rows, contract=config.online_store, ttl=table.ttl)
+
+    async def online_read_async(
+        self,
+        config: RepoConfig,
+        table: FeatureView,
+        entity_keys: list[Any],
+        requested_features: list[str] | None = None,
+    ) -> list[Read]:
+        """The same without blocking the event loop."""
+        rows = await super().online_read_async(config, table, entity_keys, requested_features)
+        return served(rows, contract=config.online_store, ttl=table.ttl)
+
+    def _get_features_for_entity(
+        self, values: Sequence[bytes | None], feature_view: str, requested_features: list[str]
+    ) -> Read:
+        # Feast's own turns what is not there into a null of 1970.
+        stored = dict(zip(requested_features, values, strict=True))
+        time = stored.pop(event_field(feature_view).decode())
+        if time is None:
+            return None, None
+        return Timestamp.FromString(time).ToDatetime(UTC), {
+            name: Value.FromString(value) for name, value in stored.items() if value is not None
+        }
+
+
+class RedisSession:
+    """Watch, look and write the entities of one batch over one connection, as RESP bytes packed in one go."""
+
+    def __init__(self, connection: Any, config: RepoConfig, view: str) -> None:
+        self._connection = connection
+        self._project = config.project
+        self._view = view
+        self._ttl: int | None = config.online_store.key_ttl_seconds
+
+    def known(self, keys: Sequence[bytes]) -> tuple[Micros, Micros]:
+        """Event and created time stored for each entity; whoever changes one from here on makes `put` fail."""
+        names = [_bulk(redis_key(key, self._project)) for key in keys]
+        fields = _bulk(event_field(self._view)) + _bulk(known_field(self._view))
+        look = b"*4\r\n$5\r\nHMGET\r\n"
+        replies = self._run(
+            [b"*%d\r\n$5\r\nWATCH\r\n" % (len(names) + 1) + b"".join(names)] + [look + name + fields for name in names]
+        )
+        pairs = [_times(event, known) for event, known in replies[1:]]
+        event_us, created_us = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
+        return event_us, created_us
+
+    def put(self, rows: Rows) -> None:
+        """Write these rows in one transaction; raises ConflictError when a watched entity has changed."""
+        if not len(rows):
+            self._run([b"*1\r\n$7\r\nUNWATCH\r\n"])
+            return
+        commands = self._commands(rows)
+        *_, done = self._run([b"*1\r\n$5\r\nMULTI\r\n", *commands, b"*1\r\n$4\r\nEXEC\r\n"])
+        if done is None:
+            raise ConflictError
+        for failure in (reply for reply in done if isinstance(reply, Exception)):
+            raise failure
+
+    def _commands(self, rows: Rows) -> list[bytes]:
+        names = [_bulk(redis_key(key, self._project)) for key in rows.keys]
+        event, created = rows.event.tolist(), rows.created.tolist()
+        event_head, known_head = _bulk(event_field(self._view)), _bulk(known_field(self._view))
+        parts = [
+            [_hset(len(rows.values) + 2) + name for name in names],
+            *(_pairs(_bulk(value_field(self._view, name)), cells) for name, cells in rows.values.items()),
+            [
+                event_head + _bulk(_timestamp(e)) + known_head + _bulk(_KNOWN.pack(e, c))
+                for e, c in zip(event, created, strict=True)
+            ],
+        ]
+        written = [b"".join(row) for row in zip(*parts, strict=True)]
+        if self._ttl is None:
+            return written
+        seconds = _bulk(b"%d" % self._ttl)
+        return written + [b"*3\r\n$6\r\nEXPIRE\r\n" + name + seconds for name in names]
+
+    def _run(self, commands: Sequence[bytes]) -> list[Any]:
+        self._connection.send_packed_command([b"".join(commands)])
+        read = self._connection.read_response
+        return [read() for _ in commands]
+
+
+def _bulk(argument: bytes) -> bytes:
+    return b"$%d\r\n%b\r\n" % (len(argument), argument)
+
+
+def _hset(fields: int) -> bytes:
+    return b"*%d\r\n$4\r\nHSET\r\n" % (2 + 2 * fields)
+
+
+def _pairs(field: bytes, values: Sequence[bytes]) -> list[bytes]:
+    return [b"%b$%d\r\n%b\r\n" % (field, len(value), value) for value in values]
+
+
+def _times(event: bytes | None, known: bytes | None) -> tuple[int, int]:
+    if event is None:
+        return UNKNOWN, UNKNOWN
+    event_us = _micros(event)
+    if known is not None and len(known) == _KNOWN.size:
+        known_event, created_us = _KNOWN.unpack(known)
+        if known_event == event_us:
+            return event_us, created_us
+    return event_us, UNKNOWN
+
+
+@lru_cache(maxsize=100_000)
+def _timestamp(us: int) -> bytes:
+    encoded: bytes = Timestamp(seconds=us // _SECOND, nanos=us % _SECOND * 1000).SerializeToString()
+    return encoded
+
+
+@lru_cache(maxsize=100_000)
+def _micros(encoded: bytes) -> int:
+    return int(Timestamp.FromString(encoded).ToMicroseconds())
