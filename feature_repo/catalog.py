@@ -7,6 +7,7 @@ from datetime import timedelta
 import ibis
 
 from feature_repo.transformations.outlet_ppg_promotion import outlet_ppg_promotion
+from feature_repo.transformations.outlet_ppg_running import outlet_ppg_running
 from feature_repo.transformations.outlet_ppg_sales import outlet_ppg_sales
 from feature_repo.transformations.outlet_ppg_shoppers import outlet_ppg_shoppers
 from feature_repo.transformations.outlet_trend import outlet_trend
@@ -22,6 +23,8 @@ __all__ = [
     "ON_DEMAND",
     "ON_DEMAND_INPUTS",
     "REQUEST_FIELDS",
+    "RUNNING",
+    "RUNNING_VIEWS",
     "VIEWS",
     "Feature",
     "Sources",
@@ -34,6 +37,7 @@ SOFT_AGE = timedelta(days=8)  # data is weekly, one day late; older than that is
 
 DEMAND_TRAINING = "demand_training_v1"  # batch views and the on-demand view
 DEMAND_SERVING = "demand_serving_v1"  # batch views only; serving applies planned_activation per candidate
+RUNNING = "running_v1"  # the week that is still open; no model reads it
 
 
 @dataclass(frozen=True)
@@ -150,6 +154,25 @@ VIEWS: tuple[View, ...] = (
             Feature("ppg_promoted_share_13w", "Share of outlet-weeks promoted over 13 weeks", "share"),
             Feature("price_lag_1", "Planned price of the last closed week", USD),
             Feature("depth_lag_1", "Price cut of the last closed week against the base price", "share"),
+        ),
+    ),
+)
+
+RUNNING_AGE = timedelta(days=7)  # longer than a week nothing is week to date
+
+RUNNING_VIEWS: tuple[View, ...] = (
+    View(
+        name="outlet_ppg_running",
+        entities=("outlet_id", "ppg_id"),
+        description="One row per managed outlet x ppg: sales of the week that is still open, as lines arrive.",
+        build=outlet_ppg_running,
+        ttl=RUNNING_AGE,
+        soft_age=timedelta(days=6),
+        features=(
+            Feature("transactions_week_to_date", "Transactions since the week opened", "baskets"),
+            Feature("units_week_to_date", "Units since the week opened", "units"),
+            Feature("sales_usd_week_to_date", "Received by the retailer since the week opened", "USD"),
+            Feature("open_week", "Week the counts belong to; an older one than today's is not running", "week number"),
         ),
     ),
 )

@@ -1,6 +1,6 @@
 """Feast's local materialisation in business time."""
 
-from typing import Any
+from typing import Any, Literal
 
 from feast.infra.common.materialization_job import MaterializationTask
 from feast.infra.compute_engines.local.compute import LocalComputeEngine, LocalComputeEngineConfig
@@ -15,7 +15,7 @@ class BusinessTimeEngineConfig(LocalComputeEngineConfig):  # type: ignore[misc]
     """Named in feature_store.yaml as `batch_engine`; `business_time` is rendered from the settings."""
 
     type: str = "feature_repo.engine.BusinessTimeEngine"
-    business_time: AwareDatetime
+    business_time: AwareDatetime | Literal["now"]
 
 
 class BusinessTimeEngine(LocalComputeEngine):  # type: ignore[misc]

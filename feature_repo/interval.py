@@ -2,21 +2,26 @@
 
 import dataclasses
 from datetime import datetime
+from typing import Literal
 
 from feast.infra.common.materialization_job import MaterializationTask
+
+from poplift.clock import wall_now
 
 
 class FutureIntervalError(Exception):
     """A materialisation was asked for beyond what is known; nothing was written."""
 
 
-def known_interval(task: MaterializationTask, *, business_time: datetime) -> MaterializationTask:
+def known_interval(task: MaterializationTask, *, business_time: datetime | Literal["now"]) -> MaterializationTask:
     """The task with a start that can hold rows; raises FutureIntervalError when it ends after business time.
 
     Feast's first `materialize-incremental` starts at wall-clock now - ttl, which lies after the end in business time
     and would silently write nothing; such a start becomes end - ttl.
     """
     end = task.end_time
+    if business_time == "now":
+        business_time = wall_now()
     if end > business_time:
         raise FutureIntervalError(
             f"{task.feature_view.name}: asked to materialise until {end:%Y-%m-%dT%H:%M:%S}, but data is known "

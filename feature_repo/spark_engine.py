@@ -1,6 +1,6 @@
 """Materialisation on Spark in business time, each partition written through the guarded online store."""
 
-from typing import Any
+from typing import Any, Literal
 
 from feast.infra.common.materialization_job import MaterializationJob, MaterializationTask
 from feast.infra.compute_engines.spark.compute import SparkComputeEngine, SparkComputeEngineConfig
@@ -16,7 +16,7 @@ class BusinessTimeSparkEngineConfig(SparkComputeEngineConfig):  # type: ignore[m
     """Named in feature_store.yaml as `batch_engine`; both values are rendered from the settings."""
 
     type: str = "feature_repo.spark_engine.BusinessTimeSparkEngine"
-    business_time: AwareDatetime
+    business_time: AwareDatetime | Literal["now"]
     spark_conf: dict[str, str]
 
 

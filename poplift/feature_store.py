@@ -52,7 +52,7 @@ def configuration(settings: Settings, *, redis_options: str = WRITE_DEADLINE) ->
             "type": "feature_repo.online.redis.GuardedRedisOnlineStore",
             "connection_string": f"{settings.redis_url},{redis_options}",
         }
-    online["business_time"] = settings.business_time.isoformat()
+    online["business_time"] = _present(settings)
     return {
         "project": settings.database_prefix,
         "provider": "local",
@@ -68,8 +68,12 @@ def configuration(settings: Settings, *, redis_options: str = WRITE_DEADLINE) ->
     }
 
 
+def _present(settings: Settings) -> str:
+    return "now" if settings.business_clock == "wall" else settings.business_time.isoformat()
+
+
 def _engines(settings: Settings) -> dict[str, Any]:
-    engine: dict[str, Any] = {"business_time": settings.business_time.isoformat()}
+    engine: dict[str, Any] = {"business_time": _present(settings)}
     if settings.offline_engine == "duckdb":
         return {
             "offline_store": {"type": "feature_repo.offline.store.PointInTimeOfflineStore"},
@@ -135,8 +139,8 @@ def materialize(settings: Settings, *, views: Sequence[str] | None = None) -> No
     with exclusive(settings, REGISTRY):
         store = open_store(settings)
         oldest = max((v.ttl for v in store.list_feature_views() if v.ttl), default=timedelta(0))
-        start = settings.business_time - oldest
-        store.materialize(start, settings.business_time, feature_views=None if views is None else list(views))
+        end = settings.now()
+        store.materialize(end - oldest, end, feature_views=None if views is None else list(views))
 
 
 def historical_features(settings: Settings, *, entities: pd.DataFrame, service: str) -> pd.DataFrame:

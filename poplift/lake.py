@@ -100,8 +100,15 @@ class Lake:
         """
         return self.backend.sql(self.query(table, as_of=as_of, only=only))
 
-    def query(self, table: str, *, as_of: datetime, only: Mapping[str, Iterable[str | int]] | None = None) -> str:
-        """`read` as SQL of this lake's connection."""
+    def query(
+        self,
+        table: str,
+        *,
+        as_of: datetime,
+        only: Mapping[str, Iterable[str | int]] | None = None,
+        every_version: bool = False,
+    ) -> str:
+        """`read` as SQL of this lake's connection; `every_version` keeps the superseded versions of a row too."""
         known = contract(table)
         parts = self.parts(table)
         if not parts:
@@ -115,7 +122,8 @@ class Lake:
             filters.append(f'"{column}" IN ({literals})')
         columns = ", ".join(f'"{c}"' for c in known.column_names)
         files = ", ".join(f"'{p}'" for p in parts)
-        newest = "" if len(parts) == 1 and self._is_unique(parts[0]) else _newest_version(known)
+        lone = len(parts) == 1 and self._is_unique(parts[0])
+        newest = "" if every_version or lone else _newest_version(known)
         return (
             f"SELECT {columns} FROM read_parquet([{files}], union_by_name = true) WHERE {' AND '.join(filters)}{newest}"
         )

@@ -11,6 +11,8 @@ from typing import Any, Literal, Self
 from pydantic import AwareDatetime, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from poplift.clock import wall_now
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 # Nothing here calls home unless somebody asks it to.
 QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
@@ -48,6 +50,9 @@ class Settings(BaseSettings):
     business_time: AwareDatetime = Field(
         datetime(2018, 1, 2, 5, tzinfo=UTC),
         description="Until when the data is known; decides features, ages and the coming week.",
+    )
+    business_clock: Literal["still", "wall"] = Field(
+        "still", description="still: business time is what POPLIFT_BUSINESS_TIME says; wall: it is the present instant."
     )
     source: str = Field(
         "poplift.sources.complete_journey:CompleteJourney",
@@ -117,6 +122,10 @@ class Settings(BaseSettings):
                 "cannot write to the SQLite file of this one"
             )
         return self
+
+    def now(self) -> datetime:
+        """Business time at this moment; a step reads it once, so that all of its work is about one instant."""
+        return wall_now() if self.business_clock == "wall" else self.business_time
 
     @cached_property
     def lake_dir(self) -> Path:

@@ -15,15 +15,19 @@ def initialise(settings: Settings) -> None:
 
 def refresh_features(settings: Settings, progress: Progress = silent) -> dict[str, int]:
     """Build, apply and materialise; returns the rows of every feature table."""
+    from feature_repo import running
     from feature_repo.build import build
 
     initialise(settings)
     lake = Lake(settings.lake_dir, threads=settings.threads)
-    built = build(lake, features_dir=settings.features_dir, as_of=settings.business_time, progress=progress)
+    as_of = settings.now()
+    built = build(lake, features_dir=settings.features_dir, as_of=as_of, progress=progress)
+    progress(running.VIEW.name)
+    of_open_week = running.write_table(lake, features_dir=settings.features_dir, as_of=as_of)
     progress("feast apply")
     from feature_repo.definitions.repository import objects
 
     feature_store.apply(settings, objects(settings))
     progress("feast materialize")
     feature_store.materialize(settings)
-    return built.rows
+    return {**built.rows, running.VIEW.name: of_open_week}

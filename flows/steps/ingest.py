@@ -10,4 +10,4 @@ def ingest_events(settings: Settings, progress: Progress = silent) -> IngestRepo
     """Ingest the source of the settings; the same data twice adds nothing."""
     source = open_source(settings)
     lake = Lake(settings.lake_dir, threads=settings.threads)
-    return ingest(source, lake, as_of=settings.business_time, progress=progress)
+    return ingest(source, lake, as_of=settings.now(), progress=progress)

@@ -43,7 +43,7 @@ def monitor(settings: Settings, progress: Progress = silent, *, data: TrainingSe
         newest_offline=_newest_offline(settings, progress),
         newest_online=_newest_online(settings, frame, progress),
         reports_dir=settings.reports_dir,
-        as_of=settings.business_time,
+        as_of=settings.now(),
         progress=progress,
         links=[MODEL_REPORT],
     )
@@ -52,7 +52,7 @@ def monitor(settings: Settings, progress: Progress = silent, *, data: TrainingSe
 def _newest_offline(settings: Settings, progress: Progress) -> Newest | None:
     """None when the tables cannot be read: the verdict is then `unknown`, which is not a pass."""
     try:
-        return newest_offline(settings.features_dir, views=[v.name for v in VIEWS], as_of=settings.business_time)
+        return newest_offline(settings.features_dir, views=[v.name for v in VIEWS], as_of=settings.now())
     except duckdb.Error as error:
         progress(f"feature tables cannot be read: {error}")
         return None

@@ -72,8 +72,8 @@ def _build(settings: Settings, champion: Version, folder: Path) -> Release:
 def policy(settings: Settings) -> Policy:
     """The decision rule over the managed assortment; readiness asks for its first outlet."""
     lake = Lake(settings.lake_dir, threads=settings.threads)
-    products = lake.read("products", as_of=settings.business_time)
-    outlets = lake.read("outlets", as_of=settings.business_time)
+    as_of = settings.now()
+    products, outlets = (lake.read(table, as_of=as_of) for table in ("products", "outlets"))
     ppgs = products.filter(_.ppg_id.notnull()).select("ppg_id").distinct().to_pyarrow()
     managed = outlets.filter(_.is_managed).select("outlet_id").to_pyarrow()
     return Policy(ppgs=tuple(sorted(ppgs["ppg_id"].to_pylist())), sentinel_outlet=min(managed["outlet_id"].to_pylist()))

@@ -1,5 +1,6 @@
 """Step: score every candidate activation of every managed outlet and ppg for the coming week, to Parquet."""
 
+from datetime import datetime
 from pathlib import Path
 
 import pandas as pd
@@ -16,21 +17,22 @@ from serving.release import LoadedRelease
 
 def score_coming_week(settings: Settings, progress: Progress = silent) -> Path:
     """Write predictions_dir/….parquet: one row per outlet, ppg and candidate; the same inputs give the same file."""
+    as_of = settings.now()
     loaded = load_current(settings.releases_dir)
     progress("reading online features")
     return score_week(
         loaded,
-        candidate_plan(settings, loaded),
+        candidate_plan(settings, loaded, as_of=as_of),
         reader=FeastReader(settings),
-        business_time=settings.business_time,
+        business_time=as_of,
         into=settings.predictions_dir,
     )
 
 
-def candidate_plan(settings: Settings, loaded: LoadedRelease) -> pd.DataFrame:
+def candidate_plan(settings: Settings, loaded: LoadedRelease, *, as_of: datetime) -> pd.DataFrame:
     """Grain: managed outlet x ppg x candidate activation of the policy."""
     lake = Lake(settings.lake_dir, threads=settings.threads)
-    managed = lake.read("outlets", as_of=settings.business_time).filter(_.is_managed).select("outlet_id")
+    managed = lake.read("outlets", as_of=as_of).filter(_.is_managed).select("outlet_id")
     outlets = pd.DataFrame({"outlet_id": sorted(managed.to_pyarrow()["outlet_id"].to_pylist())})
     ppgs = pd.DataFrame({"ppg_id": loaded.policy.ppgs})
     candidates = pd.DataFrame([c.model_dump() for c in loaded.policy.candidates])

@@ -47,9 +47,10 @@ def training_set(settings: Settings, progress: Progress = silent) -> TrainingSet
     from training import dataset
 
     progress("point-in-time join")
-    tables = sources(Lake(settings.lake_dir, threads=settings.threads), as_of=settings.business_time)
+    as_of = settings.now()
+    tables = sources(Lake(settings.lake_dir, threads=settings.threads), as_of=as_of)
     join = partial(historical_features, settings)
-    return dataset.build(tables, join=join, as_of=settings.business_time)
+    return dataset.build(tables, join=join, as_of=as_of)
 
 
 def already_made(settings: Settings, progress: Progress = silent, *, data: TrainingSet) -> Version | None:

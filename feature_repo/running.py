@@ -1,0 +1,152 @@
+"""Running features of the open week, kept in step with the lines as they arrive.
+
+The batch build and this module run the same expression; here it sees only the lines of the cells that a batch touched.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import ibis
+import pyarrow as pa
+
+from feature_repo.catalog import RUNNING_VIEWS
+from feature_repo.online.batch import OnlineBatch
+from feature_repo.transformations.outlet_ppg_running import CELL, LINE, outlet_ppg_running
+from feature_repo.versions import table_path
+from poplift.arrivals import (
+    LINES,
+    OPEN_WEEK,
+    TAKEN,
+    Arrival,
+    Arrivals,
+    Taken,
+    open_week,
+    open_week_lines,
+    reference,
+)
+from poplift.feature_store import FeatureStoreError, open_store
+from poplift.lake import Lake
+from poplift.settings import Settings
+
+VIEW = RUNNING_VIEWS[0]
+_KEY, _CELL = ", ".join(LINE), ", ".join(CELL)
+_TOUCHED, _BESIDE = "live_touched_cells", "live_cell_lines"
+
+
+@dataclass(frozen=True)
+class _OpenWeek:
+    pos_lines: ibis.Table
+    products: ibis.Table
+    outlets: ibis.Table
+    weeks: ibis.Table
+
+
+class RunningWeek:
+    """The open week of one lake: takes lines, gives the feature rows that changed, lands the lines when told to."""
+
+    def __init__(self, lake: Lake, *, as_of: datetime) -> None:
+        """Load the open week from the lake; raises LakeError when it has no calendar, catalogue or outlets."""
+        self._connection = lake.connection
+        self.arrivals = Arrivals(lake, as_of=as_of)
+        self._connection.sql(f"CREATE OR REPLACE TEMP TABLE {_BESIDE} AS FROM {LINES} LIMIT 0")
+        self._all, self._some = (_compiled(lake, lines) for lines in (LINES, _BESIDE))
+
+    def rows(self) -> pa.Table:
+        """Every cell of the open week: entity columns, features and both timestamps; empty when no week is open."""
+        return self._connection.sql(self._all).to_arrow_table()
+
+    def take(self, arrivals: Sequence[Arrival], *, as_of: datetime) -> tuple[Taken, pa.Table]:
+        """Take a batch of lines; what became of them, and the feature rows of the cells it changed.
+
+        When the week in memory has closed, the next one is loaded first and every cell of it is returned.
+        """
+        rolled = self.arrivals.has_closed(as_of=as_of)
+        if rolled:
+            self.arrivals.load(as_of=as_of)
+        taken = self.arrivals.take(arrivals, as_of=as_of)
+        return taken, self.rows() if rolled else self._changed()
+
+    def _changed(self) -> pa.Table:
+        managed = f"SELECT product_id, ppg_id FROM {reference('products')} WHERE ppg_id IS NOT NULL"
+        # A line that was moved to another cell changes the one it left too.
+        self._create(
+            _TOUCHED,
+            f"SELECT DISTINCT {_CELL} FROM {LINES} SEMI JOIN {TAKEN} USING ({_KEY}) SEMI JOIN {OPEN_WEEK} USING (week) "
+            f"JOIN ({managed}) USING (product_id)",
+        )
+        self._create(
+            _BESIDE,
+            f"SELECT * FROM {LINES} SEMI JOIN (SELECT {_KEY} FROM {LINES} JOIN ({managed}) USING (product_id) "
+            f"SEMI JOIN {_TOUCHED} USING ({_CELL})) USING ({_KEY})",
+        )
+        return self._connection.sql(
+            f"SELECT * FROM ({self._some}) SEMI JOIN {_TOUCHED} USING ({_CELL})"
+        ).to_arrow_table()
+
+    def _create(self, table: str, query: str) -> None:
+        self._connection.sql(f"CREATE OR REPLACE TEMP TABLE {table} AS {query}")
+
+
+class OnlineRows:
+    """Writes rows of the running view to the online store; made once per process, which takes seconds."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Raises FeatureStoreError when the view is not registered."""
+        self._store = open_store(settings)
+        try:
+            self._view = self._store.get_feature_view(VIEW.name)
+        except Exception as error:
+            raise FeatureStoreError(
+                f"view {VIEW.name} is not in the registry: run `poplift features` ({error})"
+            ) from error
+
+    def write(self, rows: pa.Table) -> None:
+        """Store rows with the columns of RunningWeek.rows; raises FeatureStoreError when the store does not."""
+        if not len(rows):
+            return
+        online = self._store.provider.online_store
+        try:
+            online.write(self._store.config, self._view, OnlineBatch.of_table(self._view, rows))
+        except Exception as error:
+            raise FeatureStoreError(f"view {VIEW.name}: {len(rows)} rows were not written online ({error})") from error
+
+
+def recomputed(lake: Lake, *, as_of: datetime) -> pa.Table:
+    """The rows of the running view from what has landed in the lake by `as_of`; raises LakeError for an empty lake."""
+    queries = {
+        "pos_lines": open_week_lines(lake, as_of=as_of),
+        "products": lake.query("products", as_of=as_of),
+        "outlets": lake.query("outlets", as_of=as_of),
+        "weeks": open_week(lake, as_of=as_of),
+    }
+    tables = _OpenWeek(**{name: lake.backend.sql(query) for name, query in queries.items()})
+    return lake.connection.sql(_sql(tables)).to_arrow_table()
+
+
+def write_table(lake: Lake, *, features_dir: Path, as_of: datetime) -> int:
+    """Replace the table that Feast reads by the open week as of `as_of`; returns its rows.
+
+    It holds no history: of a week that has closed the batch views tell what is left to know.
+    """
+    import pyarrow.parquet as pq
+
+    target = table_path(features_dir, VIEW.name) / "features.parquet"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    rows = recomputed(lake, as_of=as_of)
+    partial = target.with_suffix(".partial")
+    pq.write_table(rows, partial)
+    partial.replace(target)
+    return len(rows)
+
+
+def _compiled(lake: Lake, lines: str) -> str:
+    def table(name: str) -> ibis.Table:
+        return lake.backend.sql(f"SELECT * FROM {name}")
+
+    return _sql(_OpenWeek(table(lines), table(reference("products")), table(reference("outlets")), table(OPEN_WEEK)))
+
+
+def _sql(tables: _OpenWeek) -> str:
+    return str(ibis.to_sql(outlet_ppg_running(tables), dialect="duckdb"))
