@@ -72,7 +72,7 @@ def grow_tables(
     """Compute these views at every instant that counts and publish them; row versions per view.
 
     With `weeks` the views are made anew and every decision instant of the range is computed; a run that died goes
-    on after the last instant it finished. The caller holds the lock of `features_dir`.
+    on behind the last instant it finished. The caller holds the lock of `features_dir`.
     """
     for left in (features_dir / STORE).glob(".*"):
         left.unlink()
@@ -88,7 +88,8 @@ def grow_tables(
             continue
         tables = _as_known(lake, instant, is_last=instant == as_of)
         for view in due:
-            progress(view.view.name if len(instants) == 1 else f"{view.view.name} {number} of {len(instants)}")
+            many = f", as of {instant:%Y-%m-%d}, {number} of {len(instants)}" if len(instants) > 1 else ""
+            progress(f"{view.view.name}{many}")
             view.grow(lake, tables, instant)
     for view in growing:
         view.table.publish(view.state, parts=parts, as_of=as_of, is_pending=view.is_pending)
@@ -110,7 +111,7 @@ class _Growing:
     ) -> "_Growing":
         """Go on with the table that is read, else with a making that was not finished, else anew."""
         table = Table(features_dir, view.name, view.entities, [f.name for f in view.features])
-        code = _code()
+        code = _code(view)
         for state, is_pending in ((table.current, False), (table.pending, True)):
             is_asked = is_pending and state and state.weeks == weeks if weeks else True
             if state and is_asked and _goes_on(lake, state, code=code, parts=parts):
@@ -194,14 +195,15 @@ def _parts(lake: Lake) -> list[str]:
     return [str(part.relative_to(lake.root)) for contract in CONTRACTS for part in lake.parts(contract.table)]
 
 
-def _code() -> str:
+def _code(*views: View) -> str:
+    """Digest of everything that decides what the tables of these views hold, apart from the lake."""
     here = Path(__file__).parent
     modules = [*here.glob("transformations/*.py"), *(here / f"{m}.py" for m in ("catalog", "build", "versions"))]
-    total = sha256()
+    total = sha256(repr([(v.name, v.entities, [f.name for f in v.features]) for v in views]).encode())
     for module in sorted([*modules, here / "knowledge.py"]):
         total.update(module.read_bytes())
     return total.hexdigest()
 
 
 def _digest(lake: Lake, as_of: datetime) -> str:
-    return sha256("\n".join([as_of.isoformat(), _code(), *_parts(lake)]).encode()).hexdigest()
+    return sha256("\n".join([as_of.isoformat(), _code(*VIEWS), *_parts(lake)]).encode()).hexdigest()

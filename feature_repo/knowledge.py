@@ -61,7 +61,8 @@ def _buckets(
             late.append(f"SELECT known_us FROM ({known}) AS k WHERE known_us > {_micros(opening)}")
     instants = ", ".join(f"({position}, {_micros(at)})" for position, at in enumerate(grid))
     rows = lake.connection.execute(
-        f"WITH landed AS (FROM (VALUES {weeks}) AS v(week, landed_us)), grid AS (FROM (VALUES {instants}) AS v(position, grid_us)) "
+        f"WITH landed AS (FROM (VALUES {weeks}) AS v(week, landed_us)), "
+        f"grid AS (FROM (VALUES {instants}) AS v(position, grid_us)) "
         f"SELECT DISTINCT grid.position FROM ({' UNION ALL '.join(late)}) AS late "
         "ASOF JOIN grid ON known_us <= grid_us ORDER BY 1"
     ).fetchall()

@@ -7,6 +7,7 @@ from prefect import flow, get_run_logger
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
 from flows.console import SCORE_COLUMNS, score_rows
+from flows.steps.backfill import backfill_view
 from flows.steps.features import refresh_features
 from flows.steps.ingest import ingest_events
 from flows.steps.monitor import monitor
@@ -50,6 +51,14 @@ def features_flow() -> dict[str, int]:
         description="Rows of every feature table.",
     )
     return rows
+
+
+@flow(name="backfill", **RETRIES)
+def backfill_flow(view: str, first_week: int, last_week: int) -> int:
+    """Fill one view over a range of weeks as of then; a retry goes on where the run died. Returns row versions."""
+    filled = backfill_view(load_settings(), get_run_logger().info, view=view, first=first_week, last=last_week)
+    create_table_artifact(key="backfill", table=[vars(filled)], description="What a backfill left.")
+    return filled.rows
 
 
 @flow(name="train", **RETRIES)
