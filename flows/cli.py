@@ -107,6 +107,19 @@ def features() -> None:
 
 
 @app.command()
+def backfill(
+    view: Annotated[str, typer.Argument(help="Feature view of the catalog.")],
+    first: Annotated[int, typer.Option("--from", help="First week, by the source's number.")],
+    last: Annotated[int, typer.Option("--to", help="Last week, included.")],
+) -> None:
+    """Fill one view week by week, as known then; goes on after a kill."""
+    from flows.console import Console
+    from flows.steps.backfill import backfill_view
+
+    Console().backfilled(_run(f"Backfill {view}", backfill_view, view=view, first=first, last=last))
+
+
+@app.command()
 def train() -> None:
     """Train a challenger and let the gate judge it."""
     from flows.console import Console

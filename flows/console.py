@@ -14,6 +14,7 @@ from flows.steps.progress import stop_if_interrupted
 from poplift.settings import Settings
 
 if TYPE_CHECKING:
+    from feature_repo.backfill import Backfilled
     from flows.steps.train import Trained
     from monitoring.verdict import Verdict
     from poplift.sources.ingest import IngestReport
@@ -82,6 +83,14 @@ class Console:
     def features(self, rows: Mapping[str, int]) -> None:
         """Rows per feature table."""
         self.table("Feature tables", ["view", "rows"], [[name, f"{count:,}"] for name, count in rows.items()])
+
+    def backfilled(self, filled: "Backfilled") -> None:
+        """Row versions of the table, and what is different from the one before."""
+        weeks = f"weeks {filled.weeks[0]} to {filled.weeks[1]}"
+        change = "there was no table with these columns before"
+        if filled.added is not None and filled.gone is not None:
+            change = f"{filled.added:,} new, {filled.gone:,} gone against the table before"
+        self.say(f"  {filled.view}, {weeks}: {filled.rows:,} row versions, {change}; the newest are online")
 
     def trained(self, trained: "Trained | None") -> None:
         """How good the model is against which baselines, and what the gate said."""
