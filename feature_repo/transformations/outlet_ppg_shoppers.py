@@ -61,12 +61,24 @@ def outlet_ppg_shoppers(sources: Sources) -> ibis.Table:
 
 
 def decayed(lines: ibis.Table, keys: list[str], weeks: ibis.Table, half_lives: dict[str, float]) -> ibis.Table:
-    """Grain: keys x week from the first event on. One column per half-life in weeks: baskets so far, decayed."""
+    """Grain: keys x week from the first event on. One column per half-life in weeks: baskets so far, decayed.
+
+    A running sum that grows with time, halved back where it is read: one row per event until then, so that the
+    work is that of the events and of the answer, not of every pair of the two.
+    """
     counts = lines.group_by([*keys, "week"]).aggregate(baskets=_.basket_id.nunique())
-    past = counts.rename(then="week").join(weeks, [_.then <= weeks.week])
-    return past.group_by([*keys, "week"]).aggregate(
-        **{n: (_.baskets * _halved(_.week - _.then, life)).sum() for n, life in half_lives.items()}
+    span = weeks.aggregate(first=_.week.min(), last=_.week.max())
+    ordered = ibis.window(group_by=keys, order_by="week")
+    past = ibis.window(group_by=keys, order_by="week", preceding=None, following=0)
+    events = counts.cross_join(span).select(
+        *keys,
+        "week",
+        "first",
+        until=_.week.lead(1).over(ordered).fill_null(_.last + 1),
+        **{n: (_.baskets * _halved(_.first - _.week, life)).sum().over(past) for n, life in half_lives.items()},
     )
+    every = events.select(*keys, "first", *half_lives, week=ibis.range(events.week, events.until, 1).unnest())
+    return every.select(*keys, "week", **{n: _[n] * _halved(_.week - _.first, life) for n, life in half_lives.items()})
 
 
 def _halved(age: Any, half_life: float) -> Any:

@@ -9,37 +9,11 @@ from feature_repo.build import sources
 from feature_repo.catalog import VIEWS
 from feature_repo.transformations.sources import Sources
 from poplift.lake import Lake
+from tests.parity.conftest import SPARK_WARNINGS
 
-pytestmark = [
-    pytest.mark.slow,
-    # Spark and Py4J leave sockets to the garbage collector, and Ibis calls what they deprecate.
-    pytest.mark.filterwarnings("default::ResourceWarning", "default::DeprecationWarning", "default::FutureWarning"),
-    pytest.mark.filterwarnings("default::UserWarning"),
-]
+pytestmark = [pytest.mark.slow, *SPARK_WARNINGS]
 
 TOLERANCE = 1e-9
-
-
-@pytest.fixture(scope="module")
-def spark(tmp_path_factory):
-    """Spark on two threads of this machine, in UTC, with its files in a folder of its own."""
-    pyspark = pytest.importorskip("pyspark.sql", reason="Spark is not installed: make test-slow installs it")
-    folder = tmp_path_factory.mktemp("spark")
-    session = (
-        pyspark.SparkSession.builder.master("local[2]")
-        .config("spark.sql.session.timeZone", "UTC")
-        .config("spark.sql.shuffle.partitions", "2")
-        .config("spark.sql.ansi.enabled", "false")
-        .config("spark.ui.enabled", "false")
-        .config("spark.driver.host", "127.0.0.1")
-        .config("spark.driver.bindAddress", "127.0.0.1")
-        .config("spark.driver.memory", "2g")
-        .config("spark.local.dir", str(folder))
-        .config("spark.sql.warehouse.dir", str(folder / "warehouse"))
-        .getOrCreate()
-    )
-    yield session
-    session.stop()
 
 
 @pytest.fixture(scope="module")

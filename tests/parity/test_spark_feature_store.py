@@ -1,0 +1,171 @@
+"""Training sets and materialisation by Spark: the rows and the online state are those that DuckDB gives."""
+
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from datetime import timedelta
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from feature_repo.build import table_path
+from feature_repo.catalog import DEMAND_SERVING, DEMAND_TRAINING, VIEWS
+from feature_repo.definitions.repository import objects
+from poplift import feature_store
+from poplift.settings import child_environment, load_settings
+from poplift.sources.complete_journey import week_opens
+from tests.parity.conftest import SPARK_WARNINGS
+
+pytestmark = [pytest.mark.slow, *SPARK_WARNINGS]
+
+KEYS = ["outlet_id", "ppg_id"]
+TICK = pd.Timedelta(1, "us")
+
+
+@pytest.fixture(scope="module")
+def applied(spark, spark_settings):
+    """Settings of Spark with the views registered, sources and all."""
+    feature_store.apply(spark_settings, objects(spark_settings))
+    return spark_settings
+
+
+def asked(settings):
+    """Entities at instants of all kinds: random, on both edges of the age limit and of knowledge, far outside."""
+    draw = np.random.default_rng(11)
+    cells = pd.read_parquet(table_path(settings.features_dir, "outlet_ppg_sales"), columns=KEYS).drop_duplicates()
+    closes = pd.Timestamp(week_opens(20))
+    edges = [closes + VIEWS[0].ttl, closes + timedelta(days=1), closes + timedelta(days=8)]
+    instants = [
+        *(edge + tick for edge in edges for tick in (-TICK, pd.Timedelta(0), TICK)),
+        *(pd.Timestamp(week_opens(1)) + pd.to_timedelta(draw.integers(-30 * 24, 420 * 24, 300), unit="h")),
+    ]
+    known = cells.sample(len(instants), replace=True, random_state=3).assign(event_timestamp=instants)
+    strangers = known.head(3).assign(outlet_id="nobody")
+    rows = pd.concat([known, strangers, known.head(5)])
+    return rows.sample(frac=1, random_state=4).assign(
+        event_timestamp=lambda f: pd.to_datetime(f["event_timestamp"], utc=True),
+        planned_display=draw.integers(0, 2, len(rows)),
+        planned_mailer=draw.integers(0, 2, len(rows)),
+        planned_price=draw.uniform(0.2, 6.0, len(rows)),
+        planned_week_start_day=draw.integers(17_167, 17_540, len(rows)),
+    )
+
+
+@pytest.mark.parametrize("service", [DEMAND_SERVING, DEMAND_TRAINING])
+def test_a_training_set_by_spark_equals_the_one_by_duckdb(applied, small_home, service):
+    entities = asked(applied)
+    before = entities.copy()
+    expected = feature_store.historical_features(small_home.settings, entities=entities, service=service)
+    got = feature_store.historical_features(applied, entities=entities, service=service)
+    pd.testing.assert_frame_equal(got[expected.columns], expected, check_exact=True)
+    pd.testing.assert_frame_equal(entities, before)
+    assert 0 < expected["transactions_lag_1"].isna().sum() < len(expected) / 2
+    assert expected["transactions_lag_1"].nunique() > 5
+
+
+def online_state(settings):
+    """Every cell of the online store of SQLite, as bytes and microseconds."""
+    with closing(sqlite3.connect(settings.home / "online.db")) as connection:
+        return {
+            view.name: connection.execute(
+                "SELECT entity_key, feature_name, value, event_us, created_us "
+                f"FROM {settings.database_prefix}_{view.name} ORDER BY 1, 2"
+            ).fetchall()
+            for view in VIEWS
+        }
+
+
+def test_spark_leaves_the_online_store_of_sqlite_as_duckdb_does_and_again_when_it_runs_twice(applied, small_home):
+    feature_store.materialize(applied)
+    expected = online_state(small_home.settings)
+    assert online_state(applied) == expected
+    assert all(expected.values())
+    feature_store.materialize(applied)
+    assert online_state(applied) == expected
+
+
+@pytest.mark.services
+def test_spark_leaves_the_online_store_of_redis_as_duckdb_does(applied, redis_home, redis_prefix, tmp_path):
+    import redis
+
+    settings = load_settings(
+        home=tmp_path,
+        offline_engine="spark",
+        database_prefix=redis_prefix,
+        redis_url=redis_home.settings.redis_url,
+    )
+    settings.features_dir.symlink_to(applied.features_dir)
+    feature_store.apply(settings, objects(settings))
+    feature_store.materialize(settings)
+
+    def state(prefix):
+        host, port = settings.redis_url.split(":")
+        with redis.Redis(host=host, port=int(port), socket_timeout=5) as client:
+            return {key.removesuffix(prefix.encode()): client.hgetall(key) for key in client.scan_iter(f"*{prefix}")}
+
+    expected = state(redis_home.settings.database_prefix)
+    assert state(redis_prefix) == expected
+    assert len(expected) > 200
+
+
+def test_a_row_that_spark_brings_late_does_not_replace_a_newer_one(applied, small_home, tmp_path):
+    """The write contract is kept inside Spark's workers, which know nothing but the configuration."""
+    settings = load_settings(home=tmp_path, database_prefix="late", offline_engine="spark")
+    settings.features_dir.symlink_to(applied.features_dir)
+    feature_store.apply(settings, objects(settings))
+    feature_store.materialize(settings)
+    newest = online_state(settings)
+    earlier = load_settings(
+        home=tmp_path,
+        database_prefix="late",
+        offline_engine="spark",
+        business_time=settings.business_time - timedelta(days=14),
+    )
+    store = feature_store.open_store(earlier)
+    end = earlier.business_time
+    store.materialize(start_date=end - timedelta(days=21), end_date=end)
+    assert online_state(settings) == newest
+
+
+def test_spark_refuses_to_materialise_beyond_business_time(applied):
+    from feature_repo.interval import FutureIntervalError
+
+    store = feature_store.open_store(applied)
+    late = applied.business_time + timedelta(seconds=1)
+    with pytest.raises(FutureIntervalError, match="outlet_ppg_sales: asked to materialise until 2018-01-02T05:00:01"):
+        store.materialize(start_date=late - timedelta(days=9), end_date=late, feature_views=["outlet_ppg_sales"])
+
+
+def test_keys_that_feast_would_write_alike_are_refused_by_name(applied):
+    from feature_repo.offline.spark import AmbiguousEntityError
+
+    instant = pd.Timestamp(applied.business_time)
+    twins = pd.DataFrame({"outlet_id": ["1", "11"], "ppg_id": ["12", "2"], "event_timestamp": instant})
+    with pytest.raises(AmbiguousEntityError, match=r"outlet_ppg_sales: .*'11'.*'2'"):
+        feature_store.historical_features(applied, entities=twins, service=DEMAND_SERVING)
+
+
+ELSEWHERE = """
+import sys, pandas as pd
+from poplift import feature_store
+from poplift.settings import load_settings
+entities = pd.read_parquet(sys.argv[1])
+feature_store.historical_features(load_settings(), entities=entities, service="demand_serving_v1").to_parquet(sys.argv[2])
+"""
+
+
+def test_a_process_in_another_time_zone_gets_the_same_training_set(applied, small_home, tmp_path):
+    entities = asked(applied)
+    entities.reset_index(drop=True).to_parquet(tmp_path / "entities.parquet")
+    expected = feature_store.historical_features(
+        small_home.settings, entities=entities.reset_index(drop=True), service=DEMAND_SERVING
+    )
+    subprocess.run(
+        [sys.executable, "-c", ELSEWHERE, tmp_path / "entities.parquet", tmp_path / "got.parquet"],
+        env=child_environment(applied, TZ="America/New_York"),
+        check=True,
+    )
+    got = pd.read_parquet(tmp_path / "got.parquet")
+    pd.testing.assert_frame_equal(got[expected.columns], expected, check_exact=True)
