@@ -189,6 +189,27 @@ def weekly() -> None:
 
 
 @app.command()
+def stream(
+    *,
+    once: Annotated[bool, typer.Option("--once", help="End when nothing is waiting.")] = False,
+    replay: Annotated[
+        int | None, typer.Option(help="Send this week of the source first, as a simulation; ends when it is applied.")
+    ] = None,
+    rate: Annotated[int, typer.Option(min=1, help="Lines a second of the replay.")] = 2000,
+) -> None:
+    """Take POS lines from Redis Streams until Ctrl-C."""
+    from flows.console import Console
+    from flows.steps.replay import replay_week
+    from flows.steps.stream import consume
+
+    if replay is None:
+        streamed = _run("Stream", consume, once=once)
+    else:
+        streamed = _run(f"Replay week {replay}, simulated", replay_week, week=replay, rate=rate)
+    Console().streamed(streamed)
+
+
+@app.command()
 def serve(
     *,
     with_parent: Annotated[

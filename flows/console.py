@@ -15,6 +15,7 @@ from poplift.settings import Settings
 
 if TYPE_CHECKING:
     from feature_repo.backfill import Backfilled
+    from flows.steps.stream import Streamed
     from flows.steps.train import Trained
     from monitoring.verdict import Verdict
     from poplift.sources.ingest import IngestReport
@@ -91,6 +92,13 @@ class Console:
         if filled.added is not None and filled.gone is not None:
             change = f"{filled.added:,} new, {filled.gone:,} gone against the table before"
         self.say(f"  {filled.view}, {weeks}: {filled.rows:,} row versions, {change}; the newest are online")
+
+    def streamed(self, streamed: "Streamed") -> None:
+        """What became of the lines of a stream."""
+        self.say(
+            f"  {streamed.lines:,} lines: {streamed.accepted:,} accepted, {streamed.duplicates:,} duplicates, "
+            f"{streamed.refused:,} quarantined; {streamed.online:,} feature rows written online"
+        )
 
     def trained(self, trained: "Trained | None") -> None:
         """How good the model is against which baselines, and what the gate said."""

@@ -20,7 +20,7 @@ from poplift.lake import Lake
 from poplift.sources.ingest import QUARANTINE
 
 SKEW = timedelta(minutes=5)  # how far clocks of tills may run ahead
-SOURCE = "stream"
+SOURCE = "live"  # who delivered a quarantined row
 REFERENCES = ("weeks", "products", "outlets")
 # Tables of the lake's own connection.
 LINES, TAKEN, OPEN_WEEK = "live_lines", "live_taken", "live_open_week"

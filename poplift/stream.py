@@ -9,11 +9,11 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from uuid import uuid4
 
-import redis
-from redis.exceptions import ResponseError
+if TYPE_CHECKING:
+    import redis
 
 GROUP = "poplift"
 FIELD = "line"
@@ -67,6 +67,8 @@ class EventStream(Protocol):
 
 def client(url: str, **options: Any) -> "redis.Redis":
     """A client for POPLIFT_REDIS_URL: host:port, then Feast's options, each `name=value` with a JSON value or text."""
+    import redis
+
     address, *given = url.split(",")
     host, _, port = address.partition(":")
     for option in given:
@@ -147,12 +149,10 @@ class RedisStream:
 
     def _make_group(self) -> None:
         try:
-            self._redis.xgroup_create(self.name, GROUP, id="0", mkstream=True)
-        except ResponseError as error:
-            if not str(error).startswith("BUSYGROUP"):
+            self._asked(self._redis.xgroup_create, self.name, GROUP, id="0", mkstream=True)
+        except StreamError as error:
+            if not str(error.__cause__).startswith("BUSYGROUP"):
                 raise
-        except redis.RedisError as error:
-            raise _unanswered(error) from error
 
     def _forget_the_dead(self) -> None:
         for consumer in self._asked(self._redis.xinfo_consumers, self.name, GROUP):
@@ -161,14 +161,14 @@ class RedisStream:
                 self._asked(self._redis.xgroup_delconsumer, self.name, GROUP, name)
 
     def _asked(self, command: Any, *arguments: Any, **options: Any) -> Any:
+        from redis.exceptions import RedisError
+
         try:
             return command(*arguments, **options)
-        except redis.RedisError as error:
-            raise _unanswered(error) from error
-
-
-def _unanswered(error: Exception) -> StreamError:
-    return StreamError(f"the stream's Redis does not answer as it should ({error}): look at POPLIFT_REDIS_URL")
+        except RedisError as error:
+            raise StreamError(
+                f"the stream's Redis does not answer as it should ({error}): look at POPLIFT_REDIS_URL"
+            ) from error
 
 
 def _messages(entries: Sequence[tuple[Any, dict[Any, Any] | None]]) -> list[Message]:

@@ -11,9 +11,10 @@ from fastapi_offline import FastAPIOffline
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 
 from poplift.settings import Settings
-from serving import operations, problems, routes
+from serving import events, operations, problems, routes
 from serving.current import CurrentRelease
 from serving.decision_log import DecisionLog
+from serving.event_door import EventDoor
 from serving.metrics import Metrics
 from serving.observe import Observe
 from serving.online import BoundedReader, FeastReader, FeatureReader
@@ -37,10 +38,11 @@ def create_app(settings: Settings, *, reader: FeatureReader | None = None, limit
         version=operations.PACKAGE_VERSION,
         description=DESCRIPTION,
         lifespan=_lifespan,
-        openapi_tags=[{"name": "decisions"}, {"name": "operations"}],
+        openapi_tags=[{"name": "decisions"}, {"name": "events"}, {"name": "operations"}],
     )
     app.state.service = service
     app.include_router(routes.router)
+    app.include_router(events.router)
     app.include_router(operations.router)
     problems.install(app)
     app.add_middleware(RequestBodyLimitMiddleware, max_body_size=service.limits.body_bytes)
@@ -60,13 +62,14 @@ def _service(settings: Settings, reader: FeatureReader, limits: Limits) -> Servi
             log.error("release_refused", cause=message)
 
     return Service(
-        business_time=settings.business_time,
+        now=settings.now,
         limits=limits,
         metrics=metrics,
         current=CurrentRelease(settings.releases_dir, on_error=refused, on_swap=metrics.swapped),
         unbounded_reader=reader,
         reader=BoundedReader(reader, deadline=limits.read_deadline, workers=limits.read_workers),
         decisions=DecisionLog(Path(settings.decisions_dir), metrics=metrics),
+        events=EventDoor(settings),
     )
 
 

@@ -1,6 +1,6 @@
 """What the routes share: the current release, the online store, the decision log, the metrics."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -10,6 +10,7 @@ import numpy as np
 from serving.current import CurrentRelease
 from serving.decide import Context
 from serving.decision_log import DecisionLog
+from serving.event_door import EventDoor
 from serving.metrics import Metrics
 from serving.online import BoundedReader, FeatureReader, StoreUnavailableError
 from serving.problems import NotReadyError
@@ -30,13 +31,19 @@ class Limits:
 class Service:
     """One running application; made by create_app, closed by its lifespan."""
 
-    business_time: datetime
+    now: Callable[[], datetime]
     limits: Limits
     metrics: Metrics
     current: CurrentRelease
     unbounded_reader: FeatureReader
     reader: BoundedReader
     decisions: DecisionLog
+    events: EventDoor
+
+    @property
+    def business_time(self) -> datetime:
+        """Business time at this moment."""
+        return self.now()
 
     def context(self) -> Context:
         """What one request works with; raises NotReadyError when no release was ever loaded."""

@@ -9,7 +9,7 @@ and written online as a whole. What had landed but was not finished is recognise
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -73,23 +73,26 @@ class Consumer:
     stopping: threading.Event = field(default_factory=threading.Event)
     done: Streamed = field(default_factory=Streamed)
 
-    def run(self, *, once: bool = False) -> Streamed:
-        """Consume until stopped or, with `once`, until nothing is waiting; outages are waited out, except `once`."""
+    def run(self, *, ends: Callable[[], bool] | None = None) -> Streamed:
+        """Consume until stopped or, with `ends`, until nothing is waiting and `ends` says that nothing will.
+
+        Outages of stream and online store are waited out; with `ends` they are raised.
+        """
         while not self.stopping.is_set():
             try:
                 if self.stream.acquire():
-                    if self._hold(once=once) and once:
+                    if self._hold(ends or _never) and ends:
                         break
                     continue
                 self.progress("another consumer is at work; standing by")
             except (StreamError, FeatureStoreError) as error:
-                if once:
+                if ends:
                     raise
                 self.progress(f"{error}; trying again")
             self.stopping.wait(self.pace.retry.total_seconds())
         return self.done
 
-    def _hold(self, *, once: bool) -> bool:
+    def _hold(self, ends: Callable[[], bool]) -> bool:
         """Consume while the lease is ours; False when it was lost."""
         as_of = self.settings.now()
         held = _Held(self, RunningWeek(Lake(self.settings.lake_dir, threads=self.settings.threads), as_of=as_of))
@@ -102,11 +105,11 @@ class Consumer:
             while not self.stopping.is_set():
                 if not self.stream.keep():
                     return False
-                began = time.monotonic()
+                began, is_last = time.monotonic(), ends()
                 messages = self.stream.take(most=self.pace.batch, wait=self.pace.wait)
                 held.take(messages)
                 held.land_if_due()
-                if once and not messages:
+                if is_last and not messages:
                     break
                 # A breath between batches: fewer and larger ones cost less of the two cores.
                 self.stopping.wait(max(0.0, self.pace.between_batches.total_seconds() - (time.monotonic() - began)))
@@ -194,12 +197,21 @@ def open_stream(settings: Settings) -> RedisStream:
 def consume(settings: Settings, progress: Progress = silent, *, once: bool = False) -> Streamed:
     """Consume the stream until Ctrl-C, or with `once` until it is empty; the batch at hand is finished first."""
     stream = open_stream(settings)
-    with _stopped_by_signals() as stopping:
-        return Consumer(settings, stream, OnlineRows(settings), progress=progress, stopping=stopping).run(once=once)
+    with stopped_by_signals() as stopping:
+        consumer = Consumer(settings, stream, OnlineRows(settings), progress=progress, stopping=stopping)
+        return consumer.run(ends=_always if once else None)
+
+
+def _always() -> bool:
+    return True
+
+
+def _never() -> bool:
+    return False
 
 
 @contextmanager
-def _stopped_by_signals() -> Iterator[threading.Event]:
+def stopped_by_signals() -> Iterator[threading.Event]:
     """An event that Ctrl-C and SIGTERM set; a second one of them interrupts as usual."""
     stopping = threading.Event()
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
