@@ -42,6 +42,7 @@ def write_small_journey(folder):
 
 def fill(settings, source):
     """Ingest, build, apply and materialise."""
+    from feature_repo import running
     from feature_repo.build import build
     from feature_repo.definitions.repository import objects
     from poplift import feature_store
@@ -52,6 +53,7 @@ def fill(settings, source):
     lake = Lake(settings.lake_dir)
     ingest(source, lake, as_of=settings.business_time)
     build(lake, features_dir=settings.features_dir, as_of=settings.business_time)
+    running.write_table(lake, features_dir=settings.features_dir, as_of=settings.business_time)
     ensure_databases(settings)
     feature_store.apply(settings, objects(settings))
     feature_store.materialize(settings)
