@@ -3,9 +3,10 @@
 The batch build and this module run the same expression; here it sees only the lines of the cells that a batch touched.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 
 import ibis
@@ -26,12 +27,21 @@ from poplift.arrivals import (
     open_week_lines,
     reference,
 )
+from poplift.contracts.schema import Kind
+from poplift.contracts.tables import contract
 from poplift.feature_store import FeatureStoreError, open_store
 from poplift.lake import Lake
 from poplift.settings import Settings
 
 VIEW = RUNNING_VIEWS[0]
 _KEY, _CELL = ", ".join(LINE), ", ".join(CELL)
+_TYPES: Mapping[Kind, str] = {
+    "string": "string",
+    "int": "int64",
+    "float": "float64",
+    "bool": "boolean",
+    "timestamp": "timestamp('UTC', 6)",
+}
 _TOUCHED, _BESIDE = "live_touched_cells", "live_cell_lines"
 
 
@@ -50,12 +60,11 @@ class RunningWeek:
         """Load the open week from the lake; raises LakeError when it has no calendar, catalogue or outlets."""
         self._connection = lake.connection
         self.arrivals = Arrivals(lake, as_of=as_of)
-        self._connection.sql(f"CREATE OR REPLACE TEMP TABLE {_BESIDE} AS FROM {LINES} LIMIT 0")
-        self._all, self._some = (_compiled(lake, lines) for lines in (LINES, _BESIDE))
 
     def rows(self) -> pa.Table:
         """Every cell of the open week: entity columns, features and both timestamps; empty when no week is open."""
-        return self._connection.sql(self._all).to_arrow_table()
+        self._create(_BESIDE, f"FROM {LINES}")
+        return self._connection.sql(_compiled()).to_arrow_table()
 
     def take(self, arrivals: Sequence[Arrival], *, as_of: datetime) -> tuple[Taken, pa.Table]:
         """Take a batch of lines; what became of them, and the feature rows of the cells it changed.
@@ -82,7 +91,7 @@ class RunningWeek:
             f"SEMI JOIN {_TOUCHED} USING ({_CELL})) USING ({_KEY})",
         )
         return self._connection.sql(
-            f"SELECT * FROM ({self._some}) SEMI JOIN {_TOUCHED} USING ({_CELL})"
+            f"SELECT * FROM ({_compiled()}) SEMI JOIN {_TOUCHED} USING ({_CELL})"
         ).to_arrow_table()
 
     def _create(self, table: str, query: str) -> None:
@@ -116,13 +125,13 @@ class OnlineRows:
 def recomputed(lake: Lake, *, as_of: datetime) -> pa.Table:
     """The rows of the running view from what has landed in the lake by `as_of`; raises LakeError for an empty lake."""
     queries = {
-        "pos_lines": open_week_lines(lake, as_of=as_of),
-        "products": lake.query("products", as_of=as_of),
-        "outlets": lake.query("outlets", as_of=as_of),
-        "weeks": open_week(lake, as_of=as_of),
+        _BESIDE: open_week_lines(lake, as_of=as_of),
+        reference("products"): lake.query("products", as_of=as_of),
+        reference("outlets"): lake.query("outlets", as_of=as_of),
+        OPEN_WEEK: open_week(lake, as_of=as_of),
     }
-    tables = _OpenWeek(**{name: lake.backend.sql(query) for name, query in queries.items()})
-    return lake.connection.sql(_sql(tables)).to_arrow_table()
+    tables = ", ".join(f"{name} AS ({query})" for name, query in queries.items())
+    return lake.connection.sql(f"WITH {tables} SELECT * FROM ({_compiled()})").to_arrow_table()
 
 
 def write_table(lake: Lake, *, features_dir: Path, as_of: datetime) -> int:
@@ -141,12 +150,23 @@ def write_table(lake: Lake, *, features_dir: Path, as_of: datetime) -> int:
     return len(rows)
 
 
-def _compiled(lake: Lake, lines: str) -> str:
-    def table(name: str) -> ibis.Table:
-        return lake.backend.sql(f"SELECT * FROM {name}")
+@cache
+def _compiled() -> str:
+    """The expression over the tables of Arrivals; to write it out takes longer than to run it."""
+    return str(
+        ibis.to_sql(
+            outlet_ppg_running(
+                _OpenWeek(
+                    pos_lines=_table(_BESIDE, "pos_lines"),
+                    products=_table(reference("products"), "products"),
+                    outlets=_table(reference("outlets"), "outlets"),
+                    weeks=_table(OPEN_WEEK, "weeks"),
+                )
+            ),
+            dialect="duckdb",
+        )
+    )
 
-    return _sql(_OpenWeek(table(lines), table(reference("products")), table(reference("outlets")), table(OPEN_WEEK)))
 
-
-def _sql(tables: _OpenWeek) -> str:
-    return str(ibis.to_sql(outlet_ppg_running(tables), dialect="duckdb"))
+def _table(name: str, table: str) -> ibis.Table:
+    return ibis.table({c.name: _TYPES[c.kind] for c in contract(table).columns}, name=name)
