@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
+from typing import Protocol
 
 import ibis
 from filelock import FileLock
@@ -22,6 +23,30 @@ from poplift.market_week import SALES_DELAY
 __all__ = ["Built", "EmptyWeekError", "build", "grow_tables", "refuse_empty_weeks", "sources", "table_path"]
 
 
+class Compute(Protocol):
+    """Where the lake is read and views are computed: here, or by Spark (`feature_repo.spark_build`)."""
+
+    def sources(self, lake: Lake, *, as_of: datetime) -> Sources:
+        """The lake's tables as known at `as_of`."""
+        ...
+
+    def query(self, view: View, tables: Sources) -> str:
+        """SQL of the lake's connection that gives the rows of a view."""
+        ...
+
+
+class DuckDBCompute:
+    """The lake's own connection does it all."""
+
+    def sources(self, lake: Lake, *, as_of: datetime) -> Sources:
+        """The lake's tables as known at `as_of`."""
+        return sources(lake, as_of=as_of)
+
+    def query(self, view: View, tables: Sources) -> str:
+        """The view as one statement."""
+        return str(ibis.to_sql(view.build(tables), dialect="duckdb"))
+
+
 class EmptyWeekError(Exception):
     """A week without a single POS line: a feed that did not arrive must not be read as a week of zero sales."""
 
@@ -36,7 +61,12 @@ class Built:
 
 
 def build(
-    lake: Lake, *, features_dir: Path, as_of: datetime, progress: Callable[[str], None] = lambda _: None
+    lake: Lake,
+    *,
+    features_dir: Path,
+    as_of: datetime,
+    progress: Callable[[str], None] = lambda _: None,
+    compute: Compute | None = None,
 ) -> Built:
     """Bring the table of every view of the catalog up to `as_of`; raises LakeError or EmptyWeekError.
 
@@ -52,7 +82,7 @@ def build(
     features_dir.mkdir(parents=True, exist_ok=True)
     with FileLock(features_dir / ".lock"):
         record.unlink(missing_ok=True)  # a build that dies half-way must not pass for the one before it
-        rows = grow_tables(lake, VIEWS, features_dir=features_dir, as_of=as_of, progress=progress)
+        rows = grow_tables(lake, VIEWS, features_dir=features_dir, as_of=as_of, progress=progress, compute=compute)
         built = Built(digest, rows, is_new=True)
         partial = record.with_suffix(".partial")
         partial.write_text(json.dumps(asdict(built)))
@@ -68,12 +98,14 @@ def grow_tables(
     as_of: datetime,
     progress: Callable[[str], None],
     weeks: tuple[int, int] | None = None,
+    compute: Compute | None = None,
 ) -> dict[str, int]:
     """Compute these views at every instant that counts and publish them; row versions per view.
 
     With `weeks` the views are made anew and every decision instant of the range is computed; a run that died goes
     on behind the last instant it finished. The caller holds the lock of `features_dir`.
     """
+    compute = compute or DuckDBCompute()
     for left in (features_dir / STORE).glob(".*"):
         left.unlink()
     parts = _parts(lake)
@@ -86,11 +118,12 @@ def grow_tables(
         due = [g for g in growing if g.state.through is None or g.state.through < instant]
         if not due:
             continue
-        tables = _as_known(lake, instant, is_last=instant == as_of)
+        tables = _as_known(compute, lake, instant, is_last=instant == as_of)
         for view in due:
             many = f", as of {instant:%Y-%m-%d}, {number} of {len(instants)}" if len(instants) > 1 else ""
             progress(f"{view.view.name}{many}")
-            view.grow(lake, tables, instant)
+            query = None if tables is None else compute.query(view.view, tables)
+            view.grow(lake, query, instant)
     for view in growing:
         view.table.publish(view.state, parts=parts, as_of=as_of, is_pending=view.is_pending)
     return {g.view.name: g.table.rows(lake.connection) for g in growing}
@@ -118,9 +151,8 @@ class _Growing:
                 return cls(view, table, state, is_pending)
         return cls(view, table, table.begin(code=code, parts=parts, weeks=weeks), is_pending=True)
 
-    def grow(self, lake: Lake, tables: Sources | None, instant: datetime) -> None:
-        """Add what became known at `instant`; nothing was, when there are no tables."""
-        query = None if tables is None else ibis.to_sql(self.view.build(tables), dialect="duckdb")
+    def grow(self, lake: Lake, query: str | None, instant: datetime) -> None:
+        """Add what became known at `instant`; nothing was, when there is no query."""
         self.state = self.table.grow(
             self.state, query, instant=instant, connection=lake.connection, is_pending=self.is_pending
         )
@@ -134,9 +166,9 @@ def _goes_on(lake: Lake, state: State, *, code: str, parts: Sequence[str]) -> bo
     return state.through is None or not is_backdated(lake, added, through=state.through)
 
 
-def _as_known(lake: Lake, instant: datetime, *, is_last: bool) -> Sources | None:
+def _as_known(compute: Compute, lake: Lake, instant: datetime, *, is_last: bool) -> Sources | None:
     """What was known at `instant`; where a week was missing then, what a build knew before that week."""
-    tables = sources(lake, as_of=instant)
+    tables = compute.sources(lake, as_of=instant)
     if is_last:
         refuse_empty_weeks(tables, as_of=instant)
         return tables

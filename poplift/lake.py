@@ -122,15 +122,18 @@ class Lake:
             filters.append(f'"{column}" IN ({literals})')
         columns = ", ".join(f'"{c}"' for c in known.column_names)
         files = ", ".join(f"'{p}'" for p in parts)
-        lone = len(parts) == 1 and self._is_unique(parts[0])
-        newest = "" if every_version or lone else _newest_version(known)
+        newest = "" if every_version or self.has_unique_keys(table) else _newest_version(known)
         return (
             f"SELECT {columns} FROM read_parquet([{files}], union_by_name = true) WHERE {' AND '.join(filters)}{newest}"
         )
 
-    def _is_unique(self, part: Path) -> bool:
+    def has_unique_keys(self, table: str) -> bool:
+        """Whether no key repeats: the table is one part whose writer promised so."""
+        parts = self.parts(table)
+        if len(parts) != 1:
+            return False
         rows = self.connection.execute(
-            "SELECT value FROM parquet_kv_metadata(?) WHERE key = ?", [str(part), UNIQUE_KEYS.encode()]
+            "SELECT value FROM parquet_kv_metadata(?) WHERE key = ?", [str(parts[0]), UNIQUE_KEYS.encode()]
         ).fetchall()
         return bool(rows) and rows[0][0] == b"true"
 
