@@ -15,6 +15,7 @@ from monitoring.evidently_reports import drift_report, performance_report
 from monitoring.freshness import AgedView, FreshnessRow, Store, freshness
 from monitoring.index_page import Link, write_index
 from monitoring.performance import Accuracy, Performance, compare_with_promise
+from monitoring.skew import SkewSummary
 from monitoring.verdict import Verdict, judge
 from poplift.clock import wall_now
 
@@ -43,6 +44,7 @@ def check(
     views: Sequence[AgedView],
     newest_offline: Newest | None,
     newest_online: Newest | None,
+    skew: Callable[[], SkewSummary],
     reports_dir: Path,
     as_of: datetime,
     progress: Callable[[str], None],
@@ -54,7 +56,7 @@ def check(
     `reference` are the training rows and `current` the newest rows, both with the model's `columns`.
     `evaluation` and `outcomes` have one row per outlet × ppg × week with `transactions` and `prediction`: those
     the release was `promised` on, and the newest. `newest_*` map view to newest event time. None stands for an
-    input that could not be had. `links` are further reports to list.
+    input that could not be had. `skew` recomputes what was served. `links` are further reports to list.
 
     Never raises for a failing check: that makes the verdict "unknown", which holds promotions. An old page of a
     failed check is removed, so that nobody reads last week's as this week's.
@@ -65,14 +67,15 @@ def check(
     online = run("Online freshness check", lambda: _ages(views, newest_online, "online", as_of))
     ages = (offline or ()) + (online or ())
     performance = run("Performance check", lambda: _performance(outcomes, promised))
+    skewed = run("Skew check", skew)
     run.page(
         "Drift page", reports_dir / DRIFT.href, lambda p: drift_report(reference, current, columns=columns, path=p)
     )
     run.page("Performance page", reports_dir / PERFORMANCE.href, lambda p: _performance_page(evaluation, outcomes, p))
-    verdict = judge(drift=drift, freshness=ages, performance=performance, failures=run.failures)
+    verdict = judge(drift=drift, freshness=ages, performance=performance, skew=skewed, failures=run.failures)
     progress(f"Verdict: {verdict.status}")
     times = {"as_of": as_of, "written_at": wall_now()}
-    measured = {"freshness": ages, "drift": drift, "performance": performance}
+    measured = {"freshness": ages, "drift": drift, "performance": performance, "skew": skewed}
     _write_figures(reports_dir / FIGURES.href, verdict, {**times, **measured})
     listed = (*links, PERFORMANCE, DRIFT, FIGURES)
     write_index(reports_dir, verdict=verdict, freshness=ages, links=listed, drift=drift, **times)

@@ -1,4 +1,4 @@
-"""One word for whoever is on call, with its reasons: out of drift, freshness and performance."""
+"""One word for whoever is on call, with its reasons: out of drift, freshness, performance and skew."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -9,6 +9,7 @@ from typing import Literal
 from monitoring.drift import DriftSummary
 from monitoring.freshness import FreshnessRow
 from monitoring.performance import Performance
+from monitoring.skew import SkewSummary
 
 Status = Literal["ok", "warn", "breach", "unknown"]
 # What is broken matters more than what is not known, and what is not known more than what is a little off.
@@ -53,20 +54,23 @@ def judge(
     drift: DriftSummary | None,
     freshness: Sequence[FreshnessRow] | None,
     performance: Performance | None,
+    skew: SkewSummary | None,
     failures: Mapping[str, str] | None = None,
 ) -> Verdict:
-    """Weigh the three measurements; None means not taken, and `failures` map what broke to the message.
+    """Weigh the four measurements; None means not taken, and `failures` map what broke to the message.
 
     A missing measurement or a failure makes the verdict "unknown" at best: an outage never passes.
     """
-    taken = {"Drift check": drift, "Freshness check": freshness, "Performance check": performance}
+    taken: dict[str, object] = {"Drift check": drift, "Freshness check": freshness, "Performance check": performance}
+    taken |= {"Skew check": skew}
     broken = dict(failures or {})
     found: list[tuple[Status, str]] = [("unknown", f"{name} failed: {text}.") for name, text in broken.items()]
     found += [("unknown", f"{n} did not run.") for n, result in taken.items() if not result and n not in broken]
     found += [*_of_drift(drift), *_of_freshness(freshness), *_of_performance(performance)]
+    found += [(skew.state, f"{reason}.") for reason in skew.reasons] if skew else []
     found.sort(key=lambda finding: -_ORDER.index(finding[0]))
     status = found[0][0] if found else "ok"
-    return Verdict(status, tuple(reason for _, reason in found), _figures(drift, freshness, performance))
+    return Verdict(status, tuple(reason for _, reason in found), _figures(drift, freshness, performance, skew))
 
 
 def readable_age(age: timedelta) -> str:
@@ -102,9 +106,23 @@ def _of_performance(performance: Performance | None) -> list[tuple[Status, str]]
 
 
 def _figures(
-    drift: DriftSummary | None, freshness: Sequence[FreshnessRow] | None, performance: Performance | None
+    drift: DriftSummary | None,
+    freshness: Sequence[FreshnessRow] | None,
+    performance: Performance | None,
+    skew: SkewSummary | None,
 ) -> tuple[Figure, ...]:
-    return (_moved_figure(drift), _age_figure(freshness), *_promise_figures(performance))
+    return (_moved_figure(drift), _age_figure(freshness), *_promise_figures(performance), _skew_figure(skew))
+
+
+def _skew_figure(skew: SkewSummary | None) -> Figure:
+    key, label = "served_otherwise", "Served otherwise than trained"
+    if skew is None:
+        return Figure(key, label, None, "?", "not measured", "unknown")
+    if not skew.vectors:
+        return Figure(key, label, None, "–", "nothing was served since the tables were made", "ok")
+    apart = sum(skew.differing.values())
+    compared = f"of {skew.compared:,} values in {skew.vectors:,} vectors"
+    return Figure(key, label, apart, f"{apart:,}", compared, skew.state)
 
 
 def _moved_figure(drift: DriftSummary | None) -> Figure:

@@ -1,8 +1,11 @@
 """Step: hold the served release to its promise, and write drift, freshness and performance as pages."""
 
+from datetime import UTC, datetime, timedelta
+
 import duckdb
 import pandas as pd
 
+from feature_repo.build import table_path
 from feature_repo.catalog import DEMAND_SERVING, MODEL_FEATURES, VIEWS
 from flows.steps.progress import Progress, silent
 from flows.steps.release import MODEL_PAGE
@@ -11,8 +14,10 @@ from monitoring.check import Newest, check
 from monitoring.index_page import Link
 from monitoring.newest_events import newest_offline, newest_online
 from monitoring.performance import Accuracy
+from monitoring.served_vectors import served_vectors
+from monitoring.skew import SkewSummary, measure_skew
 from monitoring.verdict import Verdict
-from poplift.feature_store import OnlineReader
+from poplift.feature_store import OnlineReader, historical_features
 from poplift.settings import Settings
 from serving.current import load_current
 from serving.scoring import score
@@ -20,6 +25,9 @@ from training.dataset import TrainingSet
 
 NEWEST_WEEKS = 4
 ENTITIES_ASKED = 50
+VECTORS_RECOMPUTED = 200
+# From the first file of a table that is made anew to its rows being online; until then the rows of before are served.
+REFRESH = timedelta(minutes=2)
 MODEL_REPORT = Link("How good is the model?", MODEL_PAGE, "Scores, baselines, drivers and errors of the champion.")
 
 
@@ -42,10 +50,26 @@ def monitor(settings: Settings, progress: Progress = silent, *, data: TrainingSe
         views=VIEWS,
         newest_offline=_newest_offline(settings, progress),
         newest_online=_newest_online(settings, frame, progress),
+        skew=lambda: served_skew(settings),
         reports_dir=settings.reports_dir,
         as_of=settings.now(),
         progress=progress,
         links=[MODEL_REPORT],
+    )
+
+
+def served_skew(settings: Settings) -> SkewSummary:
+    """Served vectors against the tables; those served before a table was made anew, by other code, are not asked."""
+    files = [table_path(settings.features_dir, v.name).glob("*.parquet") for v in VIEWS]
+    made = max(min((file.stat().st_mtime for file in table), default=0.0) for table in files)
+    return measure_skew(
+        served_vectors(
+            settings.decisions_dir,
+            since=datetime.fromtimestamp(made, UTC) + REFRESH,
+            limit=VECTORS_RECOMPUTED,
+        ),
+        views={view.name: [feature.name for feature in view.features] for view in VIEWS},
+        join=lambda asked: historical_features(settings, entities=asked, service=DEMAND_SERVING),
     )
 
 

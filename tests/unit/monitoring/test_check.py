@@ -11,6 +11,7 @@ from feature_repo.catalog import VIEWS
 from monitoring.check import check
 from monitoring.index_page import Link
 from monitoring.performance import measure_accuracy
+from monitoring.skew import SkewSummary
 
 AS_OF = datetime(2018, 1, 2, 5, tzinfo=UTC)
 COLUMNS = ["transactions_lag_1", "base_price_13w", "weeks_to_holiday"]
@@ -41,6 +42,7 @@ def inputs(tmp_path):
         "views": VIEWS,
         "newest_offline": fresh,
         "newest_online": fresh,
+        "skew": lambda: SkewSummary(10, 370, {}, ()),
         "reports_dir": tmp_path / "reports",
         "as_of": AS_OF,
         "progress": [].append,
