@@ -68,6 +68,8 @@ class EventStream(Protocol):
 def client(url: str, **options: Any) -> "redis.Redis":
     """A client for POPLIFT_REDIS_URL: host:port, then Feast's options, each `name=value` with a JSON value or text."""
     import redis
+    from redis.backoff import ConstantBackoff
+    from redis.retry import Retry
 
     address, *given = url.split(",")
     host, _, port = address.partition(":")
@@ -77,9 +79,13 @@ def client(url: str, **options: Any) -> "redis.Redis":
             options[name] = json.loads(value)
         except json.JSONDecodeError:
             options[name] = value
-    return redis.Redis(
-        host=host, port=int(port or 6379), **{"socket_timeout": 5, "socket_connect_timeout": 5} | options
-    )
+    # redis-py on its own waits for ever for an answer, and seven seconds for a refused connection.
+    patience: dict[str, Any] = {
+        "socket_timeout": 5,
+        "socket_connect_timeout": 5,
+        "retry": Retry(ConstantBackoff(0.1), retries=1),
+    }
+    return redis.Redis(host=host, port=int(port or 6379), **patience | options)
 
 
 class RedisStream:
@@ -102,7 +108,8 @@ class RedisStream:
 
     def acquire(self) -> bool:
         """As EventStream; the lease ends by itself when its holder stops calling `keep`."""
-        if not self._asked(self._redis.set, self._lease, self._me, nx=True, px=self._milliseconds):
+        is_free = self._asked(self._redis.set, self._lease, self._me, nx=True, px=self._milliseconds)
+        if not is_free and not self.keep():
             return False
         self._make_group()
         return True
