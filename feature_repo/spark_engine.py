@@ -1,7 +1,10 @@
 """Materialisation on Spark in business time, each partition written through the guarded online store."""
 
+import copy
+import dataclasses
 from typing import Any, Literal
 
+from feast import FeatureView
 from feast.infra.common.materialization_job import MaterializationJob, MaterializationTask
 from feast.infra.compute_engines.spark.compute import SparkComputeEngine, SparkComputeEngineConfig
 from feast.infra.registry.base_registry import BaseRegistry
@@ -9,6 +12,7 @@ from pydantic import AwareDatetime
 from pyspark.sql import SparkSession
 
 from feature_repo.interval import known_interval
+from poplift.clock import wall_now
 from poplift.spark import spark_session
 
 
@@ -21,12 +25,22 @@ class BusinessTimeSparkEngineConfig(SparkComputeEngineConfig):  # type: ignore[m
 
 
 class BusinessTimeSparkEngine(SparkComputeEngine):  # type: ignore[misc]
-    """Feast's Spark engine that asks for known intervals only."""
+    """Feast's Spark engine, asked for the rows that `feature_repo.engine` would take: known ones, back to the ttl."""
 
-    def _get_feature_view_spark_session(self, feature_view: Any) -> SparkSession:  # noqa: ARG002 # Feast's signature
+    def _get_feature_view_spark_session(self, feature_view: FeatureView) -> SparkSession:  # noqa: ARG002 # Feast's signature
         # Feast hands the whole engine configuration to Spark as if it were spark_conf, so that none of it counts.
         return spark_session(self.repo_config.batch_engine.spark_conf)
 
     def _materialize_one(self, registry: BaseRegistry, task: MaterializationTask, **kwargs: Any) -> MaterializationJob:
-        known = known_interval(task, business_time=self.repo_config.batch_engine.business_time)
-        return super()._materialize_one(registry, known, **kwargs)
+        business_time = self.repo_config.batch_engine.business_time
+        known = known_interval(task, business_time=business_time)
+        view = copy.copy(known.feature_view)
+        if view.batch_source.created_timestamp_column:
+            by = wall_now() if business_time == "now" else business_time
+            created = view.batch_source.created_timestamp_column
+            created = view.batch_source.field_mapping.get(created, created)
+            view.filter = f"{created} IS NULL OR {created} <= TIMESTAMP '{by.isoformat()}'"
+        start = min(known.start_time, known.end_time - view.ttl) if view.ttl else known.start_time
+        return super()._materialize_one(
+            registry, dataclasses.replace(known, feature_view=view, start_time=start), **kwargs
+        )

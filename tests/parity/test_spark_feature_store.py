@@ -22,6 +22,7 @@ pytestmark = [pytest.mark.slow, *SPARK_WARNINGS]
 
 KEYS = ["outlet_id", "ppg_id"]
 TICK = pd.Timedelta(1, "us")
+MICROSECOND = timedelta(microseconds=1)
 
 
 @pytest.fixture(scope="module")
@@ -53,12 +54,11 @@ def asked(settings):
     )
 
 
-@pytest.mark.parametrize("service", [DEMAND_SERVING, DEMAND_TRAINING])
-def test_a_training_set_by_spark_equals_the_one_by_duckdb(applied, small_home, service):
+def test_a_training_set_by_spark_equals_the_one_by_duckdb(applied, small_home):
     entities = asked(applied)
     before = entities.copy()
-    expected = feature_store.historical_features(small_home.settings, entities=entities, service=service)
-    got = feature_store.historical_features(applied, entities=entities, service=service)
+    expected = feature_store.historical_features(small_home.settings, entities=entities, service=DEMAND_TRAINING)
+    got = feature_store.historical_features(applied, entities=entities, service=DEMAND_TRAINING)
     pd.testing.assert_frame_equal(got[expected.columns], expected, check_exact=True)
     pd.testing.assert_frame_equal(entities, before)
     assert 0 < expected["transactions_lag_1"].isna().sum() < len(expected) / 2
@@ -110,23 +110,29 @@ def test_spark_leaves_the_online_store_of_redis_as_duckdb_does(applied, redis_ho
     assert len(expected) > 200
 
 
-def test_a_row_that_spark_brings_late_does_not_replace_a_newer_one(applied, small_home, tmp_path):
-    """The write contract is kept inside Spark's workers, which know nothing but the configuration."""
+def test_spark_keeps_the_write_contract_in_its_workers_and_what_was_unknown_then_out(applied, tmp_path):
+    """Workers know nothing but the configuration: an earlier run behind a later one must change nothing."""
+
+    def at(business_time):
+        settings = load_settings(
+            home=tmp_path, database_prefix="late", offline_engine="spark", business_time=business_time
+        )
+        feature_store.open_store(settings).materialize(
+            start_date=business_time - timedelta(days=2), end_date=business_time, feature_views=["outlet_trend"]
+        )
+        return online_state(settings)["outlet_trend"]
+
     settings = load_settings(home=tmp_path, database_prefix="late", offline_engine="spark")
     settings.features_dir.symlink_to(applied.features_dir)
     feature_store.apply(settings, objects(settings))
-    feature_store.materialize(settings)
-    newest = online_state(settings)
-    earlier = load_settings(
-        home=tmp_path,
-        database_prefix="late",
-        offline_engine="spark",
-        business_time=settings.business_time - timedelta(days=14),
-    )
-    store = feature_store.open_store(earlier)
-    end = earlier.business_time
-    store.materialize(start_date=end - timedelta(days=21), end_date=end)
-    assert online_state(settings) == newest
+    newest = applied.business_time
+    earlier, unknown = newest - timedelta(days=14), newest - timedelta(days=14, microseconds=1)
+    weeks = [{row[3] for row in at(time)} for time in (unknown, earlier, newest)]
+    assert [len(week) for week in weeks] == [1, 1, 1]
+    first, second, third = (min(week) for week in weeks)
+    assert (second - first, third - second) == (timedelta(days=7) // MICROSECOND, timedelta(days=14) // MICROSECOND)
+    final = online_state(settings)["outlet_trend"]
+    assert at(earlier) == final
 
 
 def test_spark_refuses_to_materialise_beyond_business_time(applied):
