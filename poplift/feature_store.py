@@ -13,6 +13,7 @@ import pandas as pd
 import yaml
 
 from poplift.databases import exclusive
+from poplift.feature_evolution import refuse_breaking
 from poplift.settings import REPOSITORY, Settings
 from poplift.spark import require_spark, spark_conf
 
@@ -34,11 +35,21 @@ class FeatureStoreError(Exception):
 
 @dataclass(frozen=True)
 class OnlineFeatures:
-    """Rows in the order asked for: values (NaN = missing), event times per view (NaT = missing), and who was found."""
+    """Rows in the order asked for: a value and a status per feature, an event time in UTC per view (NaT: none).
+
+    Numbers are float64 with NaN where the status is not 1, texts are objects with None there. Statuses are Feast's:
+    1 present, 2 null, 3 not found, 4 older than the view's age limit or later than business time.
+    """
 
     values: Mapping[str, np.ndarray]
     event_timestamps: Mapping[str, np.ndarray]
-    found: np.ndarray
+    statuses: Mapping[str, np.ndarray]
+
+    @property
+    def found(self) -> np.ndarray:
+        """Which rows every view knows."""
+        present = [~np.isnat(times) for times in self.event_timestamps.values()]
+        return np.asarray(np.logical_and.reduce(present))
 
 
 def configuration(settings: Settings, *, redis_options: str = WRITE_DEADLINE) -> dict[str, Any]:
@@ -117,17 +128,31 @@ def open_store(settings: Settings, *, redis_options: str = WRITE_DEADLINE) -> "F
 
 
 def apply(settings: Settings, objects: Sequence[Any]) -> tuple[str, ...]:
-    """Register Feast objects and remove views and services that are no longer defined; returns the names."""
+    """Register Feast objects and remove views and services that are no longer defined; returns the names.
+
+    Raises BreakingChangeError, and changes nothing, when a registered service would not hand out what it does now.
+    """
     with exclusive(settings, REGISTRY):
         store = open_store(settings)
         kept = {o.name for o in objects}
-        gone = [o for o in (*store.list_feature_services(), *store.list_all_feature_views()) if o.name not in kept]
+        registered = _registered(store)
+        refuse_breaking(registered, objects)
+        gone = [o for o in registered if o.name not in kept]
         store.apply(list(objects), objects_to_delete=gone, partial=False)
     if settings.redis_url is None:
         # Kept in the file: a long write would otherwise lock readers out.
         with sqlite3.connect(settings.home / "online.db") as connection:
             connection.execute("PRAGMA journal_mode=WAL")
     return tuple(sorted(kept))
+
+
+def refuse_breaking_changes(settings: Settings, objects: Sequence[Any]) -> None:
+    """What `apply` refuses, for who registers objects without it; raises BreakingChangeError."""
+    refuse_breaking(_registered(open_store(settings)), objects)
+
+
+def _registered(store: "FeatureStore") -> list[Any]:
+    return [*store.list_feature_services(), *store.list_all_feature_views()]
 
 
 def materialize(settings: Settings, *, views: Sequence[str] | None = None) -> None:
@@ -161,39 +186,26 @@ def historical_features(settings: Settings, *, entities: pd.DataFrame, service: 
 
 
 class OnlineReader:
-    """Reads one feature service from the online store; made once per process, the registry is cached inside."""
+    """Reads one feature service from the online store; made once per process, the registry is never asked again."""
 
     def __init__(self, settings: Settings, *, service: str) -> None:
-        self._store = open_store(settings, redis_options=READ_DEADLINE)
+        store = open_store(settings, redis_options=READ_DEADLINE)
         try:
-            self._service = self._store.get_feature_service(service)
+            self._reader = store.provider.online_store.reader(
+                store.config, store.registry, project=store.project, service=service
+            )
         except Exception as error:
             raise FeatureStoreError(
                 f"feature service {service} is not in the registry: run `poplift features` ({error})"
             ) from error
-        self._views = {
-            p.name: [f.name for f in p.features] for p in self._service.feature_view_projections if p.features
-        }
 
     def read(self, entities: Sequence[Mapping[str, str]]) -> OnlineFeatures:
         """One row per entity, in order; errors of the store pass through."""
-        response = self._store.get_online_features(
-            features=self._service, entity_rows=[dict(e) for e in entities]
-        ).to_dict(include_event_timestamps=True)
-        names = [name for features in self._views.values() for name in features]
-        values = {name: np.array(response[name], dtype="float64") for name in names}
-        times = {view: _instants(response[f"{features[0]}__ts"]) for view, features in self._views.items()}
-        found = np.logical_and.reduce([~np.isnat(t) for t in times.values()])
-        return OnlineFeatures(values, times, found)
+        features: OnlineFeatures = self._reader.read(entities)
+        return features
 
 
 def online_features(settings: Settings, *, service: str, entities: Sequence[Mapping[str, str]]) -> OnlineFeatures:
     """One read with a store of its own: for scripts and tests; serving keeps an OnlineReader."""
     return OnlineReader(settings, service=service).read(entities)
 
-
-def _instants(seconds: Sequence[int]) -> np.ndarray:
-    stamps = np.array(seconds, dtype="int64")
-    instants = (stamps * 1_000_000).astype("datetime64[us]")
-    instants[stamps == 0] = np.datetime64("NaT")  # Redis says 1970 for what it does not have
-    return instants

@@ -1,4 +1,4 @@
-"""Compiled plans by what they answer, kept current beside the requests: a request looks one up and never waits for it."""
+"""Compiled plans by what they answer, kept current beside the requests, which never wait for that."""
 
 import logging
 import random

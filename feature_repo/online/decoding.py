@@ -9,6 +9,7 @@ from enum import IntEnum
 from typing import Any
 
 import numpy as np
+from google.protobuf.timestamp_pb2 import Timestamp
 from numpy.typing import NDArray
 
 Raw = bytes | None
@@ -16,6 +17,8 @@ Micros = NDArray[np.int64]
 
 _EXACT = 2**53
 _SHORT = 128
+# So many different event times protobuf decodes before numpy has started.
+_FEW = 16
 _TEXT, _SECONDS, _NANOS = 0x12, 0x08, 0x10
 # Seconds of 1978 to 3058 take five bytes as a varint.
 _SECONDS_BYTES = 5
@@ -51,37 +54,42 @@ def decode(raws: Sequence[Raw], value_type: str) -> NDArray[Any]:
 
 def event_times(raws: Sequence[Raw]) -> Micros:
     """Instants of n serialised protobuf Timestamps in µs since 1970; 0 where there is none."""
-    filled = [raw or b"" for raw in raws]
-    lengths = np.fromiter(map(len, filled), dtype=np.int64, count=len(filled))
-    buffer = np.frombuffer(b"".join(filled), dtype=np.uint8)
-    starts = np.cumsum(lengths) - lengths
-    instants = np.zeros(len(filled), dtype=np.int64)
-    some = lengths > 0
-    plain = some & (lengths > _SECONDS_BYTES)
-    plain[plain] = _plain_seconds(buffer, starts[plain])
-    with_nanos = plain & (lengths > _SECONDS_BYTES + 1)
-    odd = with_nanos.copy()
-    odd[odd] = buffer[starts[odd] + _SECONDS_BYTES + 1] != _NANOS
-    plain &= ~odd
-    with_nanos &= ~odd
-    instants[plain] = _varints(buffer, starts[plain] + 1, np.full(plain.sum(), _SECONDS_BYTES)) * 1_000_000
-    skipped = _SECONDS_BYTES + 2
-    instants[with_nanos] += _varints(buffer, starts[with_nanos] + skipped, lengths[with_nanos] - skipped) // 1000
-    for row in np.flatnonzero(some & ~plain):
-        instants[row] = _timestamp(filled[row])
+    different = set(raws)
+    if len(different) > _FEW:
+        return _many_times([raw or b"" for raw in raws])
+    known = {raw: _timestamp(raw) for raw in different}
+    return np.fromiter((known[raw] for raw in raws), dtype=np.int64, count=len(raws))
+
+
+def _many_times(raws: Sequence[bytes]) -> Micros:
+    """The same without protobuf where seconds take five bytes and only nanoseconds may follow."""
+    buffer, starts, lengths = _joined(raws)
+    instants = np.zeros(len(raws), dtype=np.int64)
+    plain = lengths > _SECONDS_BYTES
+    first, last = starts[plain], starts[plain] + _SECONDS_BYTES
+    plain[plain] = (buffer[first] == _SECONDS) & (buffer[last] < _SHORT) & (buffer[last - 1] >= _SHORT)
+    nanos_at = _SECONDS_BYTES + 1
+    with_nanos = plain & (lengths > nanos_at)
+    with_nanos[with_nanos] = buffer[starts[with_nanos] + nanos_at] == _NANOS
+    plain &= with_nanos | (lengths == nanos_at)
+    seconds = _varints(buffer, starts[plain] + 1, np.full(plain.sum(), _SECONDS_BYTES))
+    nanos = _varints(buffer, starts[with_nanos] + nanos_at + 1, lengths[with_nanos] - nanos_at - 1)
+    instants[plain] = seconds * 1_000_000
+    instants[with_nanos] += nanos // 1000
+    for row in np.flatnonzero(~plain).tolist():
+        instants[row] = _timestamp(raws[row])
     return instants
 
 
-def _plain_seconds(buffer: NDArray[np.uint8], starts: NDArray[np.int64]) -> NDArray[np.bool_]:
-    last = starts + _SECONDS_BYTES
-    return np.asarray((buffer[starts] == _SECONDS) & (buffer[last] < _SHORT) & (buffer[last - 1] >= _SHORT))
-
-
-def _timestamp(raw: bytes) -> int:
-    from google.protobuf.timestamp_pb2 import Timestamp
-
-    stamp = Timestamp.FromString(raw)
+def _timestamp(raw: Raw) -> int:
+    stamp = Timestamp.FromString(raw or b"")
     return int(stamp.seconds * 1_000_000 + stamp.nanos // 1000)
+
+
+def _joined(raws: Sequence[bytes]) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]:
+    """All bytes, and where each of n messages starts in them and how long it is."""
+    lengths = np.fromiter(map(len, raws), dtype=np.int64, count=len(raws))
+    return np.frombuffer(b"".join(raws), dtype=np.uint8), np.cumsum(lengths) - lengths, lengths
 
 
 def _fixed(tag: int, kind: str) -> Callable[[Sequence[Raw]], NDArray[Any] | None]:
@@ -105,10 +113,7 @@ def _integers(tag: int) -> Callable[[Sequence[Raw]], NDArray[Any] | None]:
     zero = bytes([tag, 0])
 
     def read(raws: Sequence[Raw]) -> NDArray[Any] | None:
-        filled = [raw or zero for raw in raws]
-        lengths = np.fromiter(map(len, filled), dtype=np.int64, count=len(filled))
-        starts = np.cumsum(lengths) - lengths
-        buffer = np.frombuffer(b"".join(filled), dtype=np.uint8)
+        buffer, starts, lengths = _joined([raw or zero for raw in raws])
         if not ((buffer[starts] == tag) & (lengths > 1) & (buffer[starts + lengths - 1] < _SHORT)).all():
             return None
         numbers = _varints(buffer, starts + 1, lengths - 1)

@@ -42,13 +42,15 @@ def answer(found: Found, columns: Mapping[str, Sequence[Any]]) -> OnlineResponse
     return OnlineResponse(response, feature_types=types)
 
 
-def _vector(raws: Sequence[Raw], verdicts: NDArray[np.uint8], rows: NDArray[np.intp] | None) -> bytes:
+def _vector(raws: Sequence[Raw], verdict: NDArray[np.uint8] | None, rows: NDArray[np.intp] | None) -> bytes:
     """Values and statuses of one feature as the bytes of a FeatureVector."""
     codes = statuses(raws)
-    if codes is None and not verdicts.any():
+    if codes is None and verdict is None:
         codes = np.full(len(raws), Status.PRESENT, dtype=np.uint8)
     else:
-        codes = np.where(verdicts > 0, verdicts, Status.PRESENT if codes is None else codes).astype(np.uint8)
+        codes = np.full(len(raws), Status.PRESENT, dtype=np.uint8) if codes is None else codes
+        if verdict is not None:
+            np.copyto(codes, verdict, where=verdict > 0)
         raws = [raw if code == Status.PRESENT else b"" for raw, code in zip(raws, codes.tolist(), strict=True)]
     if rows is not None:
         raws, codes = [raws[row] for row in rows], codes[rows]

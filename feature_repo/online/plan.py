@@ -15,7 +15,7 @@ _KEY_KINDS: Mapping[str, KeyKind] = {"STRING": "string", "INT32": "int32", "INT6
 
 
 class PlanError(Exception):
-    """This cannot be read by a plan; the message names view and reason, Feast's own way may still do it."""
+    """A plan cannot read what is asked; the message names view and reason, Feast's own way may still do it."""
 
 
 @dataclass(frozen=True)

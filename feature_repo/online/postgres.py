@@ -18,6 +18,8 @@ from pydantic import model_validator
 from feature_repo.online.batch import Rows
 from feature_repo.online.guard import GuardedStore, Read, WriteContract, served, stored_name
 from feature_repo.online.layout import table_name
+from feature_repo.online.planned_reads import PlannedReads
+from feature_repo.online.reading_postgres import PostgresValues
 from feature_repo.online.rules import EPOCH, UNKNOWN, Micros, micros
 
 _COLUMNS = "entity_key, feature_name, value, event_ts, created_ts"
@@ -35,10 +37,11 @@ class GuardedPostgresOnlineStoreConfig(WriteContract, PostgreSQLOnlineStoreConfi
         return self
 
 
-class GuardedPostgresOnlineStore(GuardedStore, PostgreSQLOnlineStore):  # type: ignore[misc]
+class GuardedPostgresOnlineStore(PlannedReads, GuardedStore, PostgreSQLOnlineStore):  # type: ignore[misc]
     """Feast's Postgres layout under poplift's write contract."""
 
     batch_rows = 2_000
+    _conn_pool: Any = None
 
     @contextmanager
     def _get_conn(self, config: RepoConfig, autocommit: bool = False) -> Iterator[Connection[Any]]:
@@ -50,6 +53,10 @@ class GuardedPostgresOnlineStore(GuardedStore, PostgreSQLOnlineStore):  # type: 
         with self._conn_pool.connection() as connection:
             connection.set_autocommit(autocommit)
             yield connection
+
+    def stored_values(self, config: RepoConfig) -> PostgresValues:
+        """Reads over the client that writes use."""
+        return PostgresValues(lambda: self._get_conn(config, autocommit=True))
 
     @contextmanager
     def session(self, config: RepoConfig, view: FeatureView) -> Iterator["PostgresSession"]:

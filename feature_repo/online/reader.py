@@ -5,7 +5,7 @@ is NULL_VALUE; a row older than the view's age limit, or later than business tim
 OUTSIDE_MAX_AGE and its values are withheld. A row is fresh to the very microsecond of its limit.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Protocol
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feature_repo.online.decoding import Micros, Raw, Status, decode, statuses
-from feature_repo.online.plan import ReadPlan
+from feature_repo.online.plan import PlannedView, ReadPlan
 from feature_repo.online.rules import usable
 from poplift.feature_store import OnlineFeatures
 
@@ -27,10 +27,22 @@ class EntityError(ValueError):
 
 @dataclass(frozen=True)
 class RawView:
-    """What a store holds of n entities in one view: per feature n serialised values, and n event times in µs (0: none)."""
+    """What a store holds of n entities in one view: n serialised values a feature, n event times in µs (0: none)."""
 
     values: Sequence[Sequence[Raw]]
     events: Micros
+
+
+def gather(view: PlannedView, keys: Sequence[bytes], cells: Iterable[tuple[int, bytes, str, bytes]]) -> RawView:
+    """Cells of a table, in any order: event time, entity key, feature and value. The newest time is the entity's."""
+    row_of = {key: row for row, key in enumerate(keys)}
+    columns: dict[str, list[Raw]] = {feature.name: [None] * len(keys) for feature in view.features}
+    events = [0] * len(keys)
+    for event, key, name, value in cells:
+        row = row_of[key]
+        columns[name][row] = value
+        events[row] = max(events[row], event)
+    return RawView(list(columns.values()), np.array(events, dtype=np.int64))
 
 
 class StoredValues(Protocol):
@@ -45,14 +57,15 @@ class StoredValues(Protocol):
 
 @dataclass(frozen=True)
 class Found:
-    """What the store holds: a raw view and a verdict per entity (0: may be used) for every view of the plan.
+    """What the store holds, per view of the plan: the raw view, and why entities may not be used.
 
+    A verdict is 0 where the entity may be used, else the status of all its values; None where all may be.
     `rows` has, per lookup, which of its distinct entities answers each row asked for; None where they are the same.
     """
 
     plan: ReadPlan
     raw: Sequence[RawView]
-    verdicts: Sequence[NDArray[np.uint8]]
+    verdicts: Sequence[NDArray[np.uint8] | None]
     rows: Sequence[Rows | None]
 
 
@@ -89,7 +102,7 @@ class PlanReader:
         raw = self._stored.fetch(plan, keys)
         now = self._present_us()
         latest = now + self._skew_us
-        verdicts = [_verdicts(r.events, v.ttl_us, now, latest) for r, v in zip(raw, plan.views, strict=True)]
+        verdicts = [_verdict(r.events, v.ttl_us, now, latest) for r, v in zip(raw, plan.views, strict=True)]
         return Found(plan, raw, verdicts, rows)
 
 
@@ -125,28 +138,29 @@ def in_columns(found: Found) -> OnlineFeatures:
 
 
 def _block(
-    raws: Sequence[Sequence[Raw]], value_type: str, verdicts: Sequence[NDArray[np.uint8]]
-) -> tuple[Sequence[NDArray[Any]], NDArray[np.uint8]]:
+    raws: Sequence[Sequence[Raw]], value_type: str, verdicts: Sequence[NDArray[np.uint8] | None]
+) -> tuple[NDArray[Any], NDArray[np.uint8]]:
     """Values and statuses of k features of n entities."""
     shape = len(raws), len(raws[0])
     flat = list(chain.from_iterable(raws))
     values = decode(flat, value_type).reshape(shape)
-    codes = statuses(flat)
-    if codes is None and not any(v.any() for v in verdicts):
-        return values, np.full(shape, Status.PRESENT, dtype=np.uint8)
-    codes = np.full(shape, Status.PRESENT, dtype=np.uint8) if codes is None else codes.reshape(shape)
-    verdict = np.stack(verdicts)
-    codes = np.where(verdict > 0, verdict, codes)
-    values[codes != Status.PRESENT] = None
+    stored = statuses(flat)
+    codes = np.full(shape, Status.PRESENT, dtype=np.uint8) if stored is None else stored.reshape(shape)
+    for feature, verdict in enumerate(verdicts):
+        if verdict is not None:
+            np.copyto(codes[feature], verdict, where=verdict > 0)
+    if stored is not None or any(verdict is not None for verdict in verdicts):
+        values[codes != Status.PRESENT] = None
     return values, codes
 
 
-def _verdicts(events: Micros, ttl_us: int | None, now: int, latest: int) -> NDArray[np.uint8]:
-    verdicts = np.zeros(len(events), dtype=np.uint8)
-    good = usable(events, oldest_us=None if ttl_us is None else now - ttl_us, latest_us=latest)
-    verdicts[~good] = Status.OUTSIDE_MAX_AGE
-    verdicts[events == 0] = Status.NOT_FOUND
-    return verdicts
+def _verdict(events: Micros, ttl_us: int | None, now: int, latest: int) -> NDArray[np.uint8] | None:
+    good = usable(events, oldest_us=None if ttl_us is None else now - ttl_us, latest_us=latest) & (events != 0)
+    if good.all():
+        return None
+    verdict = np.where(good, 0, Status.OUTSIDE_MAX_AGE).astype(np.uint8)
+    verdict[events == 0] = Status.NOT_FOUND
+    return verdict
 
 
 def _instants(found: Found) -> dict[str, NDArray[np.datetime64]]:

@@ -2,15 +2,15 @@
 
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from feature_repo.online.decoding import Raw
 from feature_repo.online.layout import SQLITE_EVENT_US, SQLITE_FEAST_EVENT_US, SQLITE_OWN_COLUMNS, table_name
 from feature_repo.online.plan import PlannedView, ReadPlan
-from feature_repo.online.reader import RawView
+from feature_repo.online.reader import RawView, gather
 
 # SQLite takes 32,766 variables in a statement.
 _MOST_KEYS = 10_000
@@ -29,7 +29,7 @@ class SqliteValues:
         """Every view of the plan, in order; errors of sqlite3 pass through."""
         connection = self._connection()
         asked = {place: group for lookup, group in zip(plan.lookups, keys, strict=True) for place in lookup.views}
-        return [_view(connection, plan.project, view, asked[place]) for place, view in enumerate(plan.views)]
+        return [_view(connection, _table(connection, plan, view), view, asked[p]) for p, view in enumerate(plan.views)]
 
     def _connection(self) -> sqlite3.Connection:
         connection: sqlite3.Connection | None = getattr(self._own, "connection", None)
@@ -44,29 +44,42 @@ class SqliteValues:
         return connection
 
 
-def _view(connection: sqlite3.Connection, project: str, view: PlannedView, keys: Sequence[bytes]) -> RawView:
-    row_of = {key: row for row, key in enumerate(keys)}
-    columns: dict[str, list[Raw]] = {feature.name: [None] * len(keys) for feature in view.features}
-    events = np.zeros(len(keys), dtype=np.int64)
-    for statement, variables in _statements(connection, project, view, keys):
-        for key, name, value, event in connection.execute(statement, variables):
-            row = row_of[key]
-            columns[name][row] = value
-            events[row] = max(events[row], event)
-    return RawView([columns[feature.name] for feature in view.features], events)
+def _table(connection: sqlite3.Connection, plan: ReadPlan, view: PlannedView) -> tuple[str, str]:
+    """Quoted name of the table, and the expression of the event time that its columns allow."""
+    table = '"' + table_name(plan.project, view.stored).replace('"', '""') + '"'
+    exact = set(SQLITE_OWN_COLUMNS) <= {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
+    return table, SQLITE_EVENT_US if exact else SQLITE_FEAST_EVENT_US
 
 
-def _statements(
-    connection: sqlite3.Connection, project: str, view: PlannedView, keys: Sequence[bytes]
-) -> Iterator[tuple[str, Sequence[bytes | str]]]:
-    table = '"' + table_name(project, view.stored).replace('"', '""') + '"'
-    own = {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
-    event = SQLITE_EVENT_US if set(SQLITE_OWN_COLUMNS) <= own else SQLITE_FEAST_EVENT_US
-    names = [feature.name for feature in view.features]
+def _view(connection: sqlite3.Connection, table: tuple[str, str], view: PlannedView, keys: Sequence[bytes]) -> RawView:
+    """All rows of the keys if none is missing, which needs neither key nor name of a row, else row by row."""
+    names = sorted(feature.name for feature in view.features)
+    order = sorted(range(len(keys)), key=keys.__getitem__)
+    ordered = [keys[row] for row in order]
+    cells = _rows(connection, table, "value", names, ordered)
+    if len(cells) != len(keys) * len(names):
+        return gather(view, keys, _rows(connection, table, "entity_key, feature_name, value", names, keys))
+    if not cells:
+        return RawView([[] for _ in names], np.zeros(0, dtype=np.int64))
+    events, values = zip(*cells, strict=True)
+    back = sorted(range(len(keys)), key=order.__getitem__)
+    columns = {name: values[at :: len(names)] for at, name in enumerate(names)}
+    newest = np.array(events, dtype=np.int64).reshape(len(keys), len(names)).max(axis=1)
+    return RawView([[columns[f.name][row] for row in back] for f in view.features], newest[back])
+
+
+def _rows(
+    connection: sqlite3.Connection, table: tuple[str, str], wanted: str, names: Sequence[str], keys: Sequence[bytes]
+) -> list[tuple[Any, ...]]:
+    """Event time and what is wanted of each cell, by key and name; `keys` ascending give all rows in that order."""
+    name, event = table
+    rows: list[tuple[Any, ...]] = []
     for start in range(0, len(keys), _MOST_KEYS):
         part = keys[start : start + _MOST_KEYS]
-        yield (
-            f"SELECT entity_key, feature_name, value, {event} FROM {table} "
-            f"WHERE entity_key IN ({', '.join('?' * len(part))}) AND feature_name IN ({', '.join('?' * len(names))})",
-            [*part, *names],
+        # The plus keeps SQLite from looking every feature up by itself: those of an entity lie side by side.
+        statement = (
+            f"SELECT {event}, {wanted} FROM {name} WHERE entity_key IN ({', '.join('?' * len(part))}) "
+            f"AND +feature_name IN ({', '.join('?' * len(names))}) ORDER BY entity_key, feature_name"
         )
+        rows += connection.execute(statement, [*part, *names]).fetchall()
+    return rows

@@ -1,10 +1,11 @@
 """The Redis online store class that feature_store.yaml names: Feast's hashes, one field more per view."""
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC
 from functools import lru_cache
+from itertools import chain, repeat
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,9 @@ from pydantic import model_validator
 
 from feature_repo.online.batch import Rows
 from feature_repo.online.guard import ConflictError, GuardedStore, Read, WriteContract, served, stored_name
-from feature_repo.online.layout import event_field, known_field, redis_key, value_field
+from feature_repo.online.layout import event_field, known_field, value_field
+from feature_repo.online.planned_reads import PlannedReads
+from feature_repo.online.reading_redis import RedisValues
 from feature_repo.online.rules import UNKNOWN, Micros
 
 _KNOWN = struct.Struct("<qq")
@@ -40,11 +43,15 @@ class GuardedRedisOnlineStoreConfig(WriteContract, RedisOnlineStoreConfig):  # t
         return self
 
 
-class GuardedRedisOnlineStore(GuardedStore, RedisOnlineStore):  # type: ignore[misc]
+class GuardedRedisOnlineStore(PlannedReads, GuardedStore, RedisOnlineStore):  # type: ignore[misc]
     """Feast's Redis layout under poplift's write contract."""
 
     # Redis looks through all keys that a client watches for every further one: more at once is slower, not faster.
     batch_rows = 100
+
+    def stored_values(self, config: RepoConfig) -> RedisValues:
+        """Reads over the client that writes use."""
+        return RedisValues(self._get_client(config.online_store))
 
     @contextmanager
     def session(self, config: RepoConfig, view: FeatureView) -> Iterator["RedisSession"]:
@@ -105,12 +112,12 @@ class RedisSession:
 
     def known(self, keys: Sequence[bytes]) -> tuple[Micros, Micros]:
         """Event and created time stored for each entity; whoever changes one from here on makes `put` fail."""
-        names = [_bulk(redis_key(key, self._project)) for key in keys]
+        names = self._names(keys)
         fields = _bulk(event_field(self._view)) + _bulk(known_field(self._view))
+        watch = b"*%d\r\n$5\r\nWATCH\r\n" % (len(names) + 1) + b"".join(names)
         look = b"*4\r\n$5\r\nHMGET\r\n"
-        replies = self._run(
-            [b"*%d\r\n$5\r\nWATCH\r\n" % (len(names) + 1) + b"".join(names)] + [look + name + fields for name in names]
-        )
+        looks = look + (fields + look).join(names) + fields
+        replies = self._run(watch + looks, 1 + len(names))
         pairs = [_times(event, known) for event, known in replies[1:]]
         event_us, created_us = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
         return event_us, created_us
@@ -118,49 +125,52 @@ class RedisSession:
     def put(self, rows: Rows) -> None:
         """Write these rows in one transaction; raises ConflictError when a watched entity has changed."""
         if not len(rows):
-            self._run([b"*1\r\n$7\r\nUNWATCH\r\n"])
+            self._run(b"*1\r\n$7\r\nUNWATCH\r\n", 1)
             return
-        commands = self._commands(rows)
-        *_, done = self._run([b"*1\r\n$5\r\nMULTI\r\n", *commands, b"*1\r\n$4\r\nEXEC\r\n"])
+        names = self._names(rows.keys)
+        commands, count = self._writes(names, rows), len(names)
+        if self._ttl is not None:
+            seconds = _bulk(b"%d" % self._ttl)
+            commands += b"".join([b"*3\r\n$6\r\nEXPIRE\r\n" + name + seconds for name in names])
+            count *= 2
+        *_, done = self._run(b"*1\r\n$5\r\nMULTI\r\n" + commands + b"*1\r\n$4\r\nEXEC\r\n", count + 2)
         if done is None:
             raise ConflictError
         for failure in (reply for reply in done if isinstance(reply, Exception)):
             raise failure
 
-    def _commands(self, rows: Rows) -> list[bytes]:
-        names = [_bulk(redis_key(key, self._project)) for key in rows.keys]
-        event, created = rows.event.tolist(), rows.created.tolist()
+    def _writes(self, names: Sequence[bytes], rows: Rows) -> bytes:
+        command = b"*%d\r\n$4\r\nHSET\r\n" % (2 + 2 * (len(rows.values) + 2))
         event_head, known_head = _bulk(event_field(self._view)), _bulk(known_field(self._view))
-        parts = [
-            [_hset(len(rows.values) + 2) + name for name in names],
-            *(_pairs(_bulk(value_field(self._view, name)), cells) for name, cells in rows.values.items()),
-            [
-                event_head + _bulk(_timestamp(e)) + known_head + _bulk(_KNOWN.pack(e, c))
-                for e, c in zip(event, created, strict=True)
-            ],
+        times = [
+            event_head + _timestamp(event) + known_head + _bulk(_KNOWN.pack(event, created))
+            for event, created in zip(rows.event.tolist(), rows.created.tolist(), strict=True)
         ]
-        written = [b"".join(row) for row in zip(*parts, strict=True)]
-        if self._ttl is None:
-            return written
-        seconds = _bulk(b"%d" % self._ttl)
-        return written + [b"*3\r\n$6\r\nEXPIRE\r\n" + name + seconds for name in names]
+        columns: list[Iterable[bytes]] = [repeat(command, len(names)), names]
+        for feature, values in rows.values.items():
+            columns += _argument(_bulk(value_field(self._view, feature)), values)
+        return b"".join(chain.from_iterable(zip(*columns, times, strict=True)))
 
-    def _run(self, commands: Sequence[bytes]) -> list[Any]:
-        self._connection.send_packed_command([b"".join(commands)])
+    def _names(self, keys: Sequence[bytes]) -> list[bytes]:
+        project = self._project.encode()
+        return [b"$%d\r\n%b%b\r\n" % (len(key) + len(project), key, project) for key in keys]
+
+    def _run(self, commands: bytes, replies: int) -> list[Any]:
+        self._connection.send_packed_command([commands])
         read = self._connection.read_response
-        return [read() for _ in commands]
+        return [read() for _ in range(replies)]
 
 
 def _bulk(argument: bytes) -> bytes:
     return b"$%d\r\n%b\r\n" % (len(argument), argument)
 
 
-def _hset(fields: int) -> bytes:
-    return b"*%d\r\n$4\r\nHSET\r\n" % (2 + 2 * fields)
-
-
-def _pairs(field: bytes, values: Sequence[bytes]) -> list[bytes]:
-    return [b"%b$%d\r\n%b\r\n" % (field, len(value), value) for value in values]
+def _argument(field: bytes, values: Sequence[bytes]) -> list[Iterable[bytes]]:
+    """Columns that spell field and value of n HSET commands; most columns hold values of one length."""
+    lengths = {len(value) for value in values}
+    if len(lengths) == 1:
+        return [repeat(b"%b$%d\r\n" % (field, *lengths), len(values)), values, repeat(b"\r\n", len(values))]
+    return [[b"%b$%d\r\n%b\r\n" % (field, len(value), value) for value in values]]
 
 
 def _times(event: bytes | None, known: bytes | None) -> tuple[int, int]:
@@ -176,8 +186,7 @@ def _times(event: bytes | None, known: bytes | None) -> tuple[int, int]:
 
 @lru_cache(maxsize=100_000)
 def _timestamp(us: int) -> bytes:
-    encoded: bytes = Timestamp(seconds=us // _SECOND, nanos=us % _SECOND * 1000).SerializeToString()
-    return encoded
+    return _bulk(Timestamp(seconds=us // _SECOND, nanos=us % _SECOND * 1000).SerializeToString())
 
 
 @lru_cache(maxsize=100_000)
