@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import timedelta
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -165,26 +166,25 @@ class SqliteSession:
     def put(self, rows: Rows) -> None:
         """Write these rows in the order of the table, which keeps its pages together."""
         names = sorted(rows.values)
-        cells = list(zip(*(rows.values[name] for name in names), strict=True))
-        event, created = rows.event.tolist(), rows.created.tolist()
-        seconds = {time: _feast_seconds(time) for time in {*event, *created} if time != UNKNOWN}
-        order = sorted(range(len(rows)), key=rows.keys.__getitem__)
-
-        def parameters() -> Iterator[tuple[Any, ...]]:
-            for at in order:
-                key, e, c = rows.keys[at], event[at], created[at]
-                written = seconds[e]
-                times = (written, seconds.get(c), written, e, None if c == UNKNOWN else c)
-                for name, value in zip(names, cells[at], strict=True):
-                    yield (key, name, value, *times)
-
+        # One statement per entity: what its cells share is bound once.
+        cells = ", ".join(f"(?1, {_text(n)}, ?{at}, ?2, ?3, ?2, ?4, ?5)" for at, n in enumerate(names, start=6))
+        created = [None if us == UNKNOWN else us for us in rows.created.tolist()]
+        parameters = zip(
+            rows.keys,
+            _feast_seconds(rows.event),
+            _feast_seconds(rows.created),
+            rows.event.tolist(),
+            created,
+            *(rows.values[name] for name in names),
+            strict=True,
+        )
         self._connection.executemany(
             f"INSERT INTO {self._table} (entity_key, feature_name, value, event_ts, created_ts, "
-            "written_ts, event_us, created_us) VALUES (?, ?, ?, ?, ?, ?, ?, ?) "
+            f"written_ts, event_us, created_us) VALUES {cells} "
             "ON CONFLICT (entity_key, feature_name) DO UPDATE SET value = excluded.value, value_text = NULL, "
             "event_ts = excluded.event_ts, created_ts = excluded.created_ts, "
             "written_ts = excluded.written_ts, event_us = excluded.event_us, created_us = excluded.created_us",
-            parameters(),
+            sorted(parameters, key=itemgetter(0)),
         )
 
 
@@ -228,9 +228,20 @@ def _read(found: tuple[int, dict[str, Value]] | None) -> Read:
     return EPOCH + timedelta(microseconds=event), values
 
 
-def _feast_seconds(us: int) -> int:
+def _feast_seconds(us: Micros) -> list[int | None]:
     # Feast's adapter takes the UTC wall clock for the local one.
-    return int((EPOCH.replace(tzinfo=None) + timedelta(microseconds=us)).timestamp())
+    seconds = us // 1_000_000
+    distinct, place = np.unique(seconds, return_inverse=True)
+    naive = EPOCH.replace(tzinfo=None)
+    local = [
+        None if second == UNKNOWN // 1_000_000 else int((naive + timedelta(seconds=second)).timestamp())
+        for second in distinct.tolist()
+    ]
+    return [local[at] for at in place.tolist()]
+
+
+def _text(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 def _quoted(name: str) -> str:
