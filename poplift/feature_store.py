@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import yaml
 
 from poplift.databases import exclusive
@@ -18,6 +17,7 @@ from poplift.settings import REPOSITORY, Settings
 from poplift.spark import require_spark, spark_conf
 
 if TYPE_CHECKING:
+    import pandas as pd
     from feast import FeatureStore
 
 REPOSITORY_FOLDER = REPOSITORY / "feature_repo"
@@ -168,7 +168,7 @@ def materialize(settings: Settings, *, views: Sequence[str] | None = None) -> No
         store.materialize(end - oldest, end, feature_views=None if views is None else list(views))
 
 
-def historical_features(settings: Settings, *, entities: pd.DataFrame, service: str) -> pd.DataFrame:
+def historical_features(settings: Settings, *, entities: "pd.DataFrame", service: str) -> "pd.DataFrame":
     """Point-in-time features as known at each row's event_timestamp; rows and their order are those of `entities`.
 
     `entities` holds the entity keys, event_timestamp (UTC) and the request fields. Raises FeatureStoreError when a
