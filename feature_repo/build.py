@@ -199,7 +199,9 @@ def _landed(weeks: ibis.Table, as_of: datetime) -> ibis.Table:
 def _snapshot(
     lake: Lake, table: str, as_of: datetime, only: Mapping[str, Iterable[str | int]] | None = None
 ) -> ibis.Table:
-    """The table read once into memory: every view would otherwise read and compare its versions again."""
+    """The table read once into memory: every view would otherwise compare its versions, or filter it, again."""
+    if only is None and lake.has_unique_keys(table):
+        return lake.read(table, as_of=as_of)
     name = f"_snapshot_{table}"
     lake.connection.sql(f"CREATE OR REPLACE TEMP TABLE {name} AS {lake.query(table, as_of=as_of, only=only)}")
     return lake.backend.sql(f"SELECT * FROM {name}")
