@@ -3,14 +3,27 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import duckdb
+import numpy as np
+import pyarrow as pa
+
 from feature_repo.offline.parquet_source import identifier
 
-EARLIEST, LATEST, HIGHEST = -(2**63) + 1, 2**63 - 1, 2**64 - 1
+EARLIEST = -(2**63) + 1
+# Time columns of these types are compared as they are, so that Parquet's statistics spare reading what is too old.
+CONSTRUCTORS = {"TIMESTAMP": "make_timestamp", "TIMESTAMP WITH TIME ZONE": "make_timestamptz"}
+# How many hashes are looked through for ties at a time: 8 bytes each.
+ROWS_AT_A_TIME = 50_000_000
 
 
 @dataclass(frozen=True)
 class AsOf:
-    """Columns are those of the files; times and `ttl` are microseconds, `span` the first and last instant asked for."""
+    """Columns are those of the files; times and `ttl` are microseconds, `span` the first and last instant asked for.
+
+    The newest row wins by event time, then by creation, then by a hash of its values, so that the answer does not
+    depend on the order of files. `by_creation` lets a row count only from when it has both happened and been created;
+    a row that arrives behind a newer event is then never the newest.
+    """
 
     relation: str
     keys: Sequence[str]
@@ -20,68 +33,80 @@ class AsOf:
     features: Sequence[str]
     ttl: int | None
     span: tuple[int, int]
+    by_creation: bool
+    has_texts: bool
+    """Whether a feature is of no fixed width; more than 2 GB of such values can only be put in order by DuckDB."""
 
-    def sql(self, *, as_known: bool) -> str:
-        """One row per row of `entity` (row, t, k0, k1, ...), in its order, with f0, f1, ...
-
-        The newest row wins by event time, then by creation, then by a hash of its values, so that the answer does
-        not depend on the order of files. `as_known` lets a row count only from when it has both happened and been
-        created; a row that arrives behind a newer event is then never the newest, and is dropped before the join.
-        """
-        by_creation = as_known and self.created is not None
+    def join(self, connection: duckdb.DuckDBPyConnection) -> pa.Table:
+        """Columns f0, f1, ..., one row per row of the table `entity` (row, t, k0, k1, ...), in its order."""
         keys = [f"k{i}" for i in range(len(self.keys))]
-        features = [f"f{i}" for i in range(len(self.features))]
+        connection.execute(f"""
+            CREATE OR REPLACE TEMP TABLE asked AS
+            SELECT (row_number() OVER ())::INTEGER AS id, * FROM (SELECT DISTINCT {_list(keys) or 1} FROM entity)
+        """)
+        columns = [f"f{i}" for i in range(len(self.features))]
         fresh = f"version.event >= instant.t - {self.ttl}" if self.ttl else "true"
-        return f"""
-            WITH asked AS MATERIALIZED (
-                SELECT (row_number() OVER ())::INTEGER AS id, * FROM (SELECT DISTINCT {_list(keys) or 1} FROM entity)
-            ),
-            instant AS (
+        answer = connection.sql(f"""
+            WITH instant AS (
                 SELECT entity."row", entity.t, asked.id
                 FROM entity LEFT JOIN asked ON {_all(f"entity.{k} = asked.{k}" for k in keys)}
             ),
-            candidate AS ({self._candidates(by_creation=by_creation)}),
-            version AS (
-                SELECT * FROM candidate {self._newest_on_arrival() if by_creation else ""}
-            )
-            SELECT {_list(f"CASE WHEN {fresh} THEN version.{f} END AS {f}" for f in features)}
-            FROM instant ASOF LEFT JOIN version ON instant.id = version.id AND
-                {{'visible': instant.t, 'event': {LATEST}, 'created': {LATEST}, 'content': {HIGHEST}::UBIGINT}} >=
-                {{'visible': version.visible, 'event': version.event, 'created': version.created,
-                  'content': version.content}}
-            ORDER BY instant."row"
-        """
+            candidate AS ({self._candidates()}),
+            version AS (SELECT * FROM candidate {self._newest(has_ties=self._has_ties(connection))})
+            SELECT instant."row", {_list(f"CASE WHEN {fresh} THEN version.{c} END AS {c}" for c in columns)}
+            FROM instant ASOF LEFT JOIN version ON instant.id = version.id AND instant.t >= version.visible
+            {'ORDER BY instant."row"' if self.has_texts else ""}
+        """).to_arrow_table()
+        rows = answer["row"].to_numpy()
+        answer = answer.drop("row")
+        return answer if self.has_texts else answer.take(np.argsort(rows))
 
-    def _candidates(self, *, by_creation: bool) -> str:
-        """Versions of the keys asked for, with times as microseconds; keys become small integers, quicker to sort."""
+    def _candidates(self) -> str:
+        """Versions of the keys asked for, from when each is visible; keys become small integers, quicker to sort."""
         event = f"epoch_us(source.{identifier(self.event)})"
         created = f"epoch_us(source.{identifier(self.created)})" if self.created else "NULL"
         values = [f"source.{identifier(feature)}" for feature in self.features]
         conditions = [f"source.{identifier(key)} = asked.k{i}" for i, key in enumerate(self.keys)]
-        known = [f"{created} IS NOT NULL"] if by_creation else []
+        known = [f"{created} IS NOT NULL"] if self.by_creation else []
         return f"""
             SELECT asked.id, {event} AS event, coalesce({created}, {EARLIEST}) AS created,
-                {f"greatest({event}, {created})" if by_creation else event} AS visible,
+                {f"greatest({event}, {created})" if self.by_creation else event} AS visible,
                 hash({_list(values)}) AS content, {_list(f"{v} AS f{i}" for i, v in enumerate(values))}
             FROM {self.relation} AS source JOIN asked ON {_all(conditions)}
             WHERE {_all([f"{event} IS NOT NULL", *known, *self._bounds(event)])}
         """
 
-    def _newest_on_arrival(self) -> str:
-        return "QUALIFY event >= max(event) OVER (PARTITION BY id ORDER BY visible, event ROWS UNBOUNDED PRECEDING)"
-
     def _bounds(self, event: str) -> Iterable[str]:
-        """Nothing after the last instant or expired at the first; on the bare column Parquet's statistics help."""
+        """Nothing after the last instant asked for, nothing that had expired at the first."""
         first, last = self.span
-        column, instant = event, "{}"
-        if self.event_type in BARE:
-            column, instant = f"source.{identifier(self.event)}", BARE[self.event_type] + "({})"
-        yield f"{column} <= {instant.format(last)}"
+        column, instant = event, ""
+        if self.event_type in CONSTRUCTORS:
+            column, instant = f"source.{identifier(self.event)}", CONSTRUCTORS[self.event_type]
+        yield f"{column} <= {instant}({last})"
         if self.ttl:
-            yield f"{column} >= {instant.format(first - self.ttl)}"
+            yield f"{column} >= {instant}({first - self.ttl})"
 
+    def _has_ties(self, connection: duckdb.DuckDBPyConnection) -> bool:
+        """Whether two versions of a key become visible at one instant: rare, and dear to sort out.
 
-BARE = {"TIMESTAMP": "make_timestamp", "TIMESTAMP WITH TIME ZONE": "make_timestamptz"}
+        Sorting hashes in numpy is several times quicker than counting them in DuckDB; equal hashes of different
+        instants only cost time.
+        """
+        ((rows,),) = connection.execute(f"SELECT count(*) FROM {self.relation}").fetchall()
+        parts = rows // ROWS_AT_A_TIME + 1
+        hashed = f"SELECT hash(id, visible) AS h FROM ({self._candidates()})"
+        for part in range(parts):
+            hashes = np.sort(connection.sql(f"{hashed} WHERE h % {parts} = {part}").to_arrow_table()["h"].to_numpy())
+            if (hashes[1:] == hashes[:-1]).any():
+                return True
+        return False
+
+    def _newest(self, *, has_ties: bool) -> str:
+        last_of_instant = "lead(visible) OVER w IS DISTINCT FROM visible"
+        newest_on_arrival = "event >= max(event) OVER (w ROWS UNBOUNDED PRECEDING)"
+        order = "visible, event, created, content" if has_ties else "visible"
+        conditions = [last_of_instant] * has_ties + [newest_on_arrival] * self.by_creation
+        return f"WINDOW w AS (PARTITION BY id ORDER BY {order}) QUALIFY {_all(conditions)}" if conditions else ""
 
 
 def _list(parts: Iterable[str]) -> str:

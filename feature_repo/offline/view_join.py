@@ -15,6 +15,7 @@ from feature_repo.offline.parquet_source import ParquetSource
 MICROSECOND = timedelta(microseconds=1)
 # From here on a double cannot tell two whole numbers apart.
 LARGEST_EXACT = 2**53
+FIXED_WIDTH = {"number", "instant", "DATE", "BOOLEAN"}
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class ViewJoin:
         types = self.source.types(connection, relation)
         self._check_columns(types)
         self._check_keys(connection, types)
-        join = AsOf(
+        as_of = AsOf(
             relation=relation,
             keys=[self._column(key) for key in self.keys],
             event=self._column(self.event),
@@ -49,9 +50,11 @@ class ViewJoin:
             features=[self._column(feature) for feature in self.features],
             ttl=self.ttl // MICROSECOND if self.ttl else None,
             span=rows.span or (0, 0),
+            by_creation=as_known and self.created is not None,
+            has_texts=any(_family(types[self._column(feature)]) not in FIXED_WIDTH for feature in self.features),
         )
         try:
-            answer = connection.sql(join.sql(as_known=as_known)).to_arrow_table()
+            answer = as_of.join(connection)
         except duckdb.Error as error:
             raise self._error(f"the join failed: {error}") from error
         if answer.num_rows != rows.table.num_rows:
