@@ -4,8 +4,10 @@ import asyncio
 import logging
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -59,6 +61,7 @@ class GuardedStore:
     """Writes through the rules, reads through the age limit; each store adds how it keeps a batch atomic."""
 
     batch_rows: int
+    writers = 1
     most_attempts = 100
 
     @abstractmethod
@@ -95,19 +98,21 @@ class GuardedStore:
         if refused:
             reasons = ", ".join(f"{count} {reason}" for reason, count in refused.items())
             log.warning("view %s: rows refused by the online store: %s", view.name, reasons)
-        report = WriteReport(refused=refused)
-        for chunk in rows.chunks(self.batch_rows):
-            report += self._write_atomically(config, view, chunk)
-        return report
-
-    def _write_atomically(self, config: RepoConfig, view: FeatureView, rows: Rows) -> WriteReport:
         positions = newest(rows.keys, rows.event, rows.created)
         unique = rows if positions is None else rows.take(positions)
+        report = WriteReport(older=len(rows) - len(unique), refused=refused)
+        write = partial(self._write_atomically, config, view)
+        if len(unique) <= self.batch_rows or self.writers == 1:
+            return sum(map(write, unique.chunks(self.batch_rows)), start=report)
+        with ThreadPoolExecutor(self.writers) as pool:
+            return sum(pool.map(write, unique.chunks(self.batch_rows)), start=report)
+
+    def _write_atomically(self, config: RepoConfig, view: FeatureView, rows: Rows) -> WriteReport:
         for _ in range(self.most_attempts):
             try:
                 with self.session(config, view) as session:
-                    winners = wins(unique.event, unique.created, *session.known(unique.keys))
-                    session.put(unique if winners.all() else unique.take(np.flatnonzero(winners)))
+                    winners = wins(rows.event, rows.created, *session.known(rows.keys))
+                    session.put(rows if winners.all() else rows.take(np.flatnonzero(winners)))
                 written = int(winners.sum())
                 return WriteReport(written, len(rows) - written)
             except ConflictError:

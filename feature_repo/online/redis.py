@@ -1,6 +1,7 @@
 """The Redis online store class that feature_store.yaml names: Feast's hashes, one field more per view."""
 
 import struct
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC
@@ -48,6 +49,16 @@ class GuardedRedisOnlineStore(PlannedReads, GuardedStore, RedisOnlineStore):  # 
 
     # Redis looks through all keys that a client watches for every further one: more at once is slower, not faster.
     batch_rows = 100
+    # While Redis works on one batch the other is packed.
+    writers = 2
+
+    def __init__(self) -> None:
+        self._opening = threading.Lock()
+
+    def _get_client(self, online_store_config: GuardedRedisOnlineStoreConfig) -> Any:
+        # Two threads would make a client each, and the one that is dropped closes its connections under the other.
+        with self._opening:
+            return super()._get_client(online_store_config)
 
     def stored_values(self, config: RepoConfig) -> RedisValues:
         """Reads over the client that writes use."""
@@ -157,8 +168,12 @@ class RedisSession:
 
     def _run(self, commands: bytes, replies: int) -> list[Any]:
         self._connection.send_packed_command([commands])
-        read = self._connection.read_response
-        return [read() for _ in range(replies)]
+        # The connection looks at every reply a second time, which takes as long as reading it.
+        read = self._connection._parser.read_response  # noqa: SLF001
+        received = [read() for _ in range(replies)]
+        for failure in (reply for reply in received if isinstance(reply, Exception)):
+            raise failure
+        return received
 
 
 def _bulk(argument: bytes) -> bytes:
@@ -169,7 +184,7 @@ def _argument(field: bytes, values: Sequence[bytes]) -> list[Iterable[bytes]]:
     """Columns that spell field and value of n HSET commands; most columns hold values of one length."""
     lengths = {len(value) for value in values}
     if len(lengths) == 1:
-        return [repeat(b"%b$%d\r\n" % (field, *lengths), len(values)), values, repeat(b"\r\n", len(values))]
+        return [repeat(b"%b$%d\r\n" % (field, lengths.pop()), len(values)), values, repeat(b"\r\n", len(values))]
     return [[b"%b$%d\r\n%b\r\n" % (field, len(value), value) for value in values]]
 
 
