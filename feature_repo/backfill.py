@@ -8,7 +8,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from feature_repo.build import grow_tables, table_path
-from feature_repo.catalog import VIEWS, View
+from feature_repo.catalog import BUILT, View
 from feature_repo.knowledge import decision_instants
 from feature_repo.versions import Table
 from poplift.lake import Lake
@@ -59,7 +59,7 @@ def backfill(
 
 
 def _view(name: str) -> View:
-    known = {view.name: view for view in VIEWS}
+    known = {view.name: view for view in BUILT}
     if name not in known:
         raise BackfillError(f"{name} is no view of the catalog; choose one of: {', '.join(known)}")
     return known[name]

@@ -12,7 +12,7 @@ import ibis
 from filelock import FileLock
 from ibis import _
 
-from feature_repo.catalog import VIEWS, View
+from feature_repo.catalog import BUILT, View
 from feature_repo.knowledge import is_backdated, replay_instants
 from feature_repo.transformations.sources import Sources
 from feature_repo.versions import STORE, State, Table, table_path
@@ -77,12 +77,12 @@ def build(
     digest = _digest(lake, as_of)
     if record.exists():
         stored = json.loads(record.read_text())
-        if stored["digest"] == digest and all(table_path(features_dir, v.name).exists() for v in VIEWS):
+        if stored["digest"] == digest and all(table_path(features_dir, v.name).exists() for v in BUILT):
             return Built(digest, stored["rows"], is_new=False)
     features_dir.mkdir(parents=True, exist_ok=True)
     with FileLock(features_dir / ".lock"):
         record.unlink(missing_ok=True)  # a build that dies half-way must not pass for the one before it
-        rows = grow_tables(lake, VIEWS, features_dir=features_dir, as_of=as_of, progress=progress, compute=compute)
+        rows = grow_tables(lake, BUILT, features_dir=features_dir, as_of=as_of, progress=progress, compute=compute)
         built = Built(digest, rows, is_new=True)
         partial = record.with_suffix(".partial")
         partial.write_text(json.dumps(asdict(built)))
@@ -240,4 +240,4 @@ def _code(*views: View) -> str:
 
 
 def _digest(lake: Lake, as_of: datetime) -> str:
-    return sha256("\n".join([as_of.isoformat(), _code(*VIEWS), *_parts(lake)]).encode()).hexdigest()
+    return sha256("\n".join([as_of.isoformat(), _code(*BUILT), *_parts(lake)]).encode()).hexdigest()

@@ -17,8 +17,11 @@ from feature_repo.transformations.sources import Sources
 
 __all__ = [
     "BATCH_FEATURES",
+    "BUILT",
     "DEMAND_SERVING",
     "DEMAND_TRAINING",
+    "EARLIER_SERVICES",
+    "EARLIER_VIEWS",
     "MODEL_FEATURES",
     "ON_DEMAND",
     "ON_DEMAND_INPUTS",
@@ -26,6 +29,7 @@ __all__ = [
     "RUNNING",
     "RUNNING_VIEWS",
     "VIEWS",
+    "EarlierService",
     "Feature",
     "Sources",
     "View",
@@ -61,6 +65,16 @@ class View:
     ttl: timedelta = HARD_AGE
     soft_age: timedelta = SOFT_AGE
     owner: str = OWNER
+
+
+@dataclass(frozen=True)
+class EarlierService:
+    """A service of before that somebody may still read; `retired` says since when and why it may go."""
+
+    name: str
+    views: tuple[str, ...]
+    with_plan: bool = False
+    retired: str = ""
 
 
 RATE = "baskets/week"
@@ -157,6 +171,11 @@ VIEWS: tuple[View, ...] = (
         ),
     ),
 )
+
+# What running programs still read while its successor is in VIEWS: built, registered, no part of the next model.
+EARLIER_VIEWS: tuple[View, ...] = ()
+EARLIER_SERVICES: tuple[EarlierService, ...] = ()
+BUILT: tuple[View, ...] = (*VIEWS, *EARLIER_VIEWS)
 
 RUNNING_AGE = timedelta(days=7)  # longer than a week nothing is week to date
 

@@ -5,7 +5,17 @@ from typing import Any
 
 from feast import FeatureService
 
-from feature_repo.catalog import DEMAND_SERVING, DEMAND_TRAINING, RUNNING, RUNNING_VIEWS, VIEWS
+from feature_repo.catalog import (
+    BUILT,
+    DEMAND_SERVING,
+    DEMAND_TRAINING,
+    EARLIER_SERVICES,
+    RUNNING,
+    RUNNING_VIEWS,
+    VIEWS,
+)
+from poplift.feature_evolution import RETIRED
+from poplift.feature_store import refuse_breaking_changes
 from poplift.settings import Settings, load_settings
 
 from .entities import entities
@@ -15,7 +25,8 @@ from .views import batch_view
 
 def objects(settings: Settings) -> Sequence[Any]:
     """Every Feast object of the platform, sources by absolute path under `settings.features_dir`."""
-    views = [batch_view(view, settings) for view in VIEWS]
+    built = {view.name: batch_view(view, settings) for view in BUILT}
+    views = [built[view.name] for view in VIEWS]
     running = [batch_view(view, settings) for view in RUNNING_VIEWS]
     on_demand = on_demand_view(views)
     services = [
@@ -38,9 +49,23 @@ def objects(settings: Settings) -> Sequence[Any]:
             owner=VIEWS[0].owner,
         ),
     ]
-    return [*entities().values(), *views, *running, on_demand, *services]
+    services += [
+        FeatureService(
+            name=earlier.name,
+            features=[*(built[name] for name in earlier.views), *([on_demand] if earlier.with_plan else [])],
+            description="Kept for programs that still read it.",
+            tags={RETIRED: earlier.retired} if earlier.retired else {},
+            owner=VIEWS[0].owner,
+        )
+        for earlier in EARLIER_SERVICES
+    ]
+    return [*entities().values(), *built.values(), *running, on_demand, *services]
 
 
 # The CLI takes the attributes of the modules it loads; loaded any other way, this module defines nothing.
+# Refused here because `feast apply` itself would register anything.
 if not __package__.startswith("feature_repo"):
-    globals().update({o.name: o for o in objects(load_settings())})
+    _settings = load_settings()
+    _defined = objects(_settings)
+    refuse_breaking_changes(_settings, _defined)
+    globals().update({o.name: o for o in _defined})

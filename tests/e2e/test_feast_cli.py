@@ -113,6 +113,27 @@ def test_an_end_after_business_time_is_refused_and_nothing_is_written(settings, 
     assert (file.read_bytes() if file.exists() else b"") == before
 
 
+def test_the_command_too_refuses_to_take_a_registered_feature_away(settings, folders):
+    from feast import Field
+    from feast.types import Float64
+
+    from feature_repo.definitions import repository
+
+    feast(settings, folders[0], "apply")
+    store = feature_store.open_store(settings)
+    wider = store.get_feature_view("ppg_trend")
+    wider.schema = [*wider.schema, Field(name="price_lag_9", dtype=Float64)]
+    wider.features = [*wider.features, Field(name="price_lag_9", dtype=Float64)]
+    others = [o for o in repository.objects(settings) if o.name not in {"ppg_trend", DEMAND_SERVING}]
+    from feast import FeatureService
+
+    feature_store.apply(settings, [wider, FeatureService(name=DEMAND_SERVING, features=[wider]), *others])
+    for command in ("plan", "apply"):
+        said = feast(settings, folders[1], command, fails=True)
+        assert f"service {DEMAND_SERVING}: feature ppg_trend.price_lag_9 is gone" in said
+        assert "put the change beside them as <view>_v2 and <service>_v2" in said
+
+
 def test_the_checkouts_own_settings_file_is_left_alone(settings, folders):
     """The tests above name a file of their own: a developer's rendered one is neither read nor written."""
     file = REPOSITORY / "feature_repo" / "feature_store.yaml"

@@ -126,8 +126,8 @@ def test_a_backfill_fills_a_new_feature_of_every_entity_online(tmp_path, small_h
             view, features=view.features[:-1], build=lambda tables: view.build(tables).drop(view.features[-1].name)
         )
         catalog = tuple(smaller if v.name == view.name else v for v in VIEWS)
-        for module in ("build", "definitions.repository", "definitions.on_demand"):
-            yesterday.setattr(f"feature_repo.{module}.VIEWS", catalog)
+        for module in ("build.BUILT", "definitions.repository.BUILT", "definitions.repository.VIEWS"):
+            yesterday.setattr(f"feature_repo.{module}", catalog)
         registered(settings)
         feature_store.materialize(settings)
     told = []

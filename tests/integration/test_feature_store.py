@@ -13,6 +13,7 @@ import pytest
 from feature_repo.build import table_path
 from feature_repo.catalog import BATCH_FEATURES, DEMAND_SERVING, DEMAND_TRAINING, VIEWS
 from poplift import feature_store
+from poplift.feature_evolution import RETIRED, BreakingChangeError
 from poplift.settings import load_settings
 from poplift.sources.complete_journey import week_opens
 
@@ -169,15 +170,22 @@ def test_materialising_twice_leaves_the_same_online_values(tmp_path, small_home)
     pd.testing.assert_frame_equal(frame_of(first), frame_of(second), check_exact=True)
 
 
-def test_applying_twice_changes_nothing_and_what_is_no_longer_defined_is_removed(tmp_path, small_home):
+def test_applying_twice_changes_nothing_and_what_was_retired_before_is_removed(tmp_path, small_home):
     settings = copy_of(small_home, tmp_path)
     everything = objects(settings)
-    names = sorted([v.name for v in VIEWS] + ["planned_activation", DEMAND_SERVING, DEMAND_TRAINING])
+    names = sorted(o.name for o in everything if hasattr(o, "features"))
     feature_store.apply(settings, everything)
     feature_store.apply(settings, everything)
     assert registered(settings) == names
     gone = {DEMAND_TRAINING, "planned_activation"}
-    feature_store.apply(settings, [o for o in everything if o.name not in gone])
+    left = [o for o in everything if o.name not in gone]
+    with pytest.raises(BreakingChangeError, match=f"service {DEMAND_TRAINING} is gone, and its readers were not told"):
+        feature_store.apply(settings, left)
+    assert registered(settings) == names
+    told = objects(settings)
+    next(o for o in told if o.name == DEMAND_TRAINING).tags = {RETIRED: "nobody trains on it since May"}
+    feature_store.apply(settings, told)
+    feature_store.apply(settings, left)
     assert registered(settings) == [n for n in names if n not in gone]
     feature_store.apply(settings, everything)
     assert registered(settings) == names
