@@ -23,7 +23,7 @@ def ensure_databases(settings: Settings) -> None:
     server = create_engine(f"{settings.postgres_url.rstrip('/')}/postgres", isolation_level="AUTOCOMMIT")
     try:
         with server.connect() as connection:
-            for name in DATABASES:
+            for name in (*DATABASES, *(["online"] if settings.online_store_kind == "postgres" else [])):
                 database = make_url(settings.database_url(name)).database
                 found = connection.execute(
                     text("SELECT 1 FROM pg_database WHERE datname = :n"), {"n": database}

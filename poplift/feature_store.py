@@ -1,7 +1,6 @@
 """The door to Feast outside `feature_repo`: configuration, apply, materialise, training and online reads."""
 
 import os
-import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -10,14 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import yaml
+from sqlalchemy.engine import make_url
 
 from poplift.databases import exclusive
 from poplift.feature_evolution import refuse_breaking
 from poplift.settings import REPOSITORY, Settings
 from poplift.spark import require_spark, spark_conf
+from poplift.write_report import WriteReport
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
     from feast import FeatureStore
 
 REPOSITORY_FOLDER = REPOSITORY / "feature_repo"
@@ -54,16 +56,6 @@ class OnlineFeatures:
 
 def configuration(settings: Settings, *, redis_options: str = WRITE_DEADLINE) -> dict[str, Any]:
     """The content of feature_store.yaml; every path absolute."""
-    online: dict[str, Any] = {
-        "type": "feature_repo.online.sqlite.GuardedSqliteOnlineStore",
-        "path": str(settings.home / "online.db"),
-    }
-    if settings.redis_url is not None:
-        online = {
-            "type": "feature_repo.online.redis.GuardedRedisOnlineStore",
-            "connection_string": f"{settings.redis_url},{redis_options}",
-        }
-    online["business_time"] = _present(settings)
     return {
         "project": settings.database_prefix,
         "provider": "local",
@@ -73,9 +65,32 @@ def configuration(settings: Settings, *, redis_options: str = WRITE_DEADLINE) ->
             "cache_ttl_seconds": 60,
             "serve_features_while_materializing": True,
         },
-        "online_store": online,
+        "online_store": {**_online(settings, redis_options), "business_time": _present(settings)},
         **_engines(settings),
         "entity_key_serialization_version": 3,
+    }
+
+
+def _online(settings: Settings, redis_options: str) -> dict[str, Any]:
+    if settings.online_store_kind == "redis":
+        return {
+            "type": "feature_repo.online.redis.GuardedRedisOnlineStore",
+            "connection_string": f"{settings.redis_url},{redis_options}",
+        }
+    if settings.online_store_kind == "postgres":
+        url = make_url(settings.database_url("online"))
+        return {
+            "type": "feature_repo.online.postgres.GuardedPostgresOnlineStore",
+            "host": url.host or "localhost",
+            "port": url.port or 5432,
+            "database": url.database,
+            "user": url.username,
+            "password": url.password or "",
+            "sslmode": url.query.get("sslmode", "prefer"),
+        }
+    return {
+        "type": "feature_repo.online.sqlite.GuardedSqliteOnlineStore",
+        "path": str(settings.home / "online.db"),
     }
 
 
@@ -139,10 +154,6 @@ def apply(settings: Settings, objects: Sequence[Any]) -> tuple[str, ...]:
         refuse_breaking(registered, objects)
         gone = [o for o in registered if o.name not in kept]
         store.apply(list(objects), objects_to_delete=gone, partial=False)
-    if settings.redis_url is None:
-        # Kept in the file: a long write would otherwise lock readers out.
-        with sqlite3.connect(settings.home / "online.db") as connection:
-            connection.execute("PRAGMA journal_mode=WAL")
     return tuple(sorted(kept))
 
 
@@ -166,6 +177,33 @@ def materialize(settings: Settings, *, views: Sequence[str] | None = None) -> No
         oldest = max((v.ttl for v in store.list_feature_views() if v.ttl), default=timedelta(0))
         end = settings.now()
         store.materialize(end - oldest, end, feature_views=None if views is None else list(views))
+
+
+class OnlineWriter:
+    """Writes rows of one view into the online store; made once per process, the registry is read once."""
+
+    def __init__(self, settings: Settings, *, view: str) -> None:
+        self._store = open_store(settings)
+        try:
+            self._view = self._store.get_feature_view(view)
+        except Exception as error:
+            raise FeatureStoreError(
+                f"feature view {view} is not in the registry: run `poplift features` ({error})"
+            ) from error
+
+    def write(self, frame: "pd.DataFrame | pa.Table") -> WriteReport:
+        """Write rows with the columns of the view's source, under the write contract; returns what became of them.
+
+        A NaN of pandas is a null, and nulls are written, so that what was known before is no longer served; Feast's
+        own push drops a frame of nothing but nulls. Raises BatchError naming a column that is missing or wrong.
+        """
+        report: WriteReport = self._store.provider.online_store.write_table(self._store.config, self._view, frame)
+        return report
+
+
+def write_online(settings: Settings, *, view: str, frame: "pd.DataFrame | pa.Table") -> WriteReport:
+    """One write with a store of its own: for scripts and tests; a stream keeps an OnlineWriter."""
+    return OnlineWriter(settings, view=view).write(frame)
 
 
 def historical_features(settings: Settings, *, entities: "pd.DataFrame", service: str) -> "pd.DataFrame":
@@ -208,4 +246,3 @@ class OnlineReader:
 def online_features(settings: Settings, *, service: str, entities: Sequence[Mapping[str, str]]) -> OnlineFeatures:
     """One read with a store of its own: for scripts and tests; serving keeps an OnlineReader."""
     return OnlineReader(settings, service=service).read(entities)
-

@@ -74,6 +74,9 @@ class Settings(BaseSettings):
     postgres_url: str | None = Field(None, description="postgresql+psycopg://user@host:port/ without database.")
     database_prefix: str = Field("poplift", pattern=r"^[a-z][a-z0-9_]{0,40}$", description="Prefix of databases.")
     redis_url: str | None = Field(None, description="host:port of the online store, with Feast's options after it.")
+    online_store: Literal["sqlite", "redis", "postgres"] | None = Field(
+        None, description="Where online features are kept; by default redis where its URL is set, else sqlite."
+    )
     mlflow_url: str | None = Field(None, description="Tracking server; without one the database is used directly.")
     artifact_url: str | None = Field(None, description="Where MLflow keeps artifacts; a folder under home by default.")
 
@@ -114,6 +117,13 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _the_online_store_has_a_server(self) -> Self:
+        urls = {"redis": self.redis_url, "postgres": self.postgres_url}
+        if self.online_store in urls and urls[self.online_store] is None:
+            raise ValueError(f"POPLIFT_ONLINE_STORE={self.online_store} needs POPLIFT_{self.online_store.upper()}_URL")
+        return self
+
+    @model_validator(mode="after")
     def _a_cluster_writes_to_a_server(self) -> Self:
         is_cluster = self.offline_engine == "spark" and not self.spark_master.startswith("local")
         if is_cluster and self.redis_url is None:
@@ -126,6 +136,11 @@ class Settings(BaseSettings):
     def now(self) -> datetime:
         """Business time at this moment; a step reads it once, so that all of its work is about one instant."""
         return wall_now() if self.business_clock == "wall" else self.business_time
+
+    @cached_property
+    def online_store_kind(self) -> Literal["sqlite", "redis", "postgres"]:
+        """Where online features are kept."""
+        return self.online_store or ("redis" if self.redis_url else "sqlite")
 
     @cached_property
     def lake_dir(self) -> Path:
@@ -158,7 +173,7 @@ class Settings(BaseSettings):
         return self.home / "decisions"
 
     def database_url(self, name: str) -> str:
-        """SQLAlchemy URL of one of the platform's databases: `registry`, `mlflow` or `prefect`."""
+        """SQLAlchemy URL of one of the platform's databases: `registry`, `mlflow`, `prefect` or `online`."""
         if self.postgres_url is not None:
             return f"{self.postgres_url.rstrip('/')}/{self.database_prefix}_{name}"
         return f"sqlite:///{self.home / f'{name}.db'}"

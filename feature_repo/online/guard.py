@@ -11,14 +11,17 @@ from functools import partial
 from typing import Any, Literal, Protocol
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 from feast import FeatureView, RepoConfig
 from feast.infra.online_stores.helpers import compute_versioned_name
 from feast.protos.feast.types.Value_pb2 import Value
 from pydantic import AwareDatetime, BaseModel, Field
 
 from feature_repo.online.batch import OnlineBatch, Rows, rows_of_protos
-from feature_repo.online.rules import EPOCH, Micros, WriteReport, micros, newest, usable, wins
+from feature_repo.online.rules import EPOCH, Micros, micros, newest, usable, wins
 from poplift.clock import wall_now
+from poplift.write_report import WriteReport
 
 log = logging.getLogger(__name__)
 # An entity's row as Feast's stores return it: event time and values by feature, or neither.
@@ -76,6 +79,11 @@ class GuardedStore:
         """
         rows, refused = batch.admitted(latest_us=config.online_store.latest_us())
         return self._write(config, view, rows, refused)
+
+    def write_table(self, config: RepoConfig, view: FeatureView, table: pa.Table | pd.DataFrame) -> WriteReport:
+        """The same for a table with the columns of the view's source; NaN of pandas is null. Raises BatchError too."""
+        arrow = pa.Table.from_pandas(table, preserve_index=False) if isinstance(table, pd.DataFrame) else table
+        return self.write(config, view, OnlineBatch.of_table(view, arrow))
 
     def online_write_batch(
         self, config: RepoConfig, table: FeatureView, data: Sequence[Any], progress: Callable[[int], Any] | None

@@ -5,8 +5,7 @@ than what is stored is written again: that is how a backfill fills a new feature
 1970 in UTC; a created time nobody knows is `UNKNOWN`, older than any other.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -18,24 +17,6 @@ Mask = NDArray[np.bool_]
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 UNKNOWN = int(np.iinfo(np.int64).min)
 FUTURE, NOT_FINITE, NULL_KEY, NULL_TIME = "future", "not_finite", "null_key", "null_event_time"
-
-
-@dataclass(frozen=True)
-class WriteReport:
-    """What became of the rows of a write: written, passed over because something newer was known, refused by reason.
-
-    The three add up to the rows given.
-    """
-
-    written: int = 0
-    older: int = 0
-    refused: Mapping[str, int] = field(default_factory=dict)
-
-    def __add__(self, other: "WriteReport") -> "WriteReport":
-        """Both together."""
-        reasons = sorted({*self.refused, *other.refused})
-        refused = {r: self.refused.get(r, 0) + other.refused.get(r, 0) for r in reasons}
-        return WriteReport(self.written + other.written, self.older + other.older, refused)
 
 
 def wins(event: Micros, created: Micros, known_event: Micros, known_created: Micros) -> Mask:
