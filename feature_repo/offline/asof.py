@@ -87,14 +87,14 @@ class AsOf:
             yield f"{column} >= {instant}({first - self.ttl})"
 
     def _has_ties(self, connection: duckdb.DuckDBPyConnection) -> bool:
-        """Whether two versions of a key become visible at one instant: rare, and dear to sort out.
+        """Whether two versions of a key and event become visible at one instant: rare, and dear to sort out.
 
         Sorting hashes in numpy is several times quicker than counting them in DuckDB; equal hashes of different
         instants only cost time.
         """
         ((rows,),) = connection.execute(f"SELECT count(*) FROM {self.relation}").fetchall()
         parts = rows // ROWS_AT_A_TIME + 1
-        hashed = f"SELECT hash(id, visible) AS h FROM ({self._candidates()})"
+        hashed = f"SELECT hash(id, visible, event) AS h FROM ({self._candidates()})"
         for part in range(parts):
             hashes = np.sort(connection.sql(f"{hashed} WHERE h % {parts} = {part}").to_arrow_table()["h"].to_numpy())
             if (hashes[1:] == hashes[:-1]).any():
@@ -103,7 +103,7 @@ class AsOf:
 
     def _newest(self, *, has_ties: bool) -> str:
         last_of_instant = "lead(visible) OVER w IS DISTINCT FROM visible"
-        newest_on_arrival = "event >= max(event) OVER (w ROWS UNBOUNDED PRECEDING)"
+        newest_on_arrival = "event >= max(event) OVER w"
         order = "visible, event, created, content" if has_ties else "visible"
         conditions = [last_of_instant] * has_ties + [newest_on_arrival] * self.by_creation
         return f"WINDOW w AS (PARTITION BY id ORDER BY {order}) QUALIFY {_all(conditions)}" if conditions else ""
