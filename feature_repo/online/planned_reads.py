@@ -166,15 +166,15 @@ def _asked(features: list[str] | FeatureService) -> Hashable:
 def _columns(plan: ReadPlan, rows: Sequence[Mapping[str, Any]] | Mapping[str, Any]) -> dict[str, Sequence[Any]]:
     """Values per join key, in the order of the rows' own keys; raises EntityError for rows only Feast can judge."""
     if isinstance(rows, Mapping):
-        columns = {name: rows[name] for name in rows if name in plan.join_keys}
+        columns = dict(rows)
     else:
-        names = list(rows[0]) if rows else []
-        if any(row.keys() != rows[0].keys() for row in rows):
+        names = rows[0].keys() if rows else ()
+        if any(row.keys() != names for row in rows):
             raise EntityError("the rows differ in their keys")
-        columns = {name: [row[name] for row in rows] for name in names if name in plan.join_keys}
+        columns = {name: [row[name] for row in rows] for name in names}
     lengths = {len(column) if isinstance(column, list) else 0 for column in columns.values()}
-    if len(columns) < len(plan.join_keys) or len(lengths) != 1 or not min(lengths):
-        raise EntityError(f"the rows do not give {', '.join(plan.join_keys)}")
+    if columns.keys() != plan.join_keys.keys() or len(lengths) != 1 or not min(lengths):
+        raise EntityError(f"the rows give {', '.join(columns)}, the plan wants {', '.join(plan.join_keys)}")
     return columns
 
 
