@@ -55,7 +55,7 @@ def breaking_changes(registered: Mapping[str, Service], defined: Mapping[str, Se
     service goes only after it was registered with the tag `retired`.
     """
     found = []
-    for old in registered.values():
+    for _, old in sorted(registered.items()):
         new = defined.get(old.name)
         if new is not None:
             found += [f"service {old.name}: {change}" for change in _service_changes(old, new)]

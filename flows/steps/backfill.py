@@ -18,6 +18,8 @@ def backfill_view(settings: Settings, progress: Progress = silent, *, view: str,
     from feature_repo.definitions.repository import objects
 
     initialise(settings)
+    defined = objects(settings)
+    feature_store.refuse_breaking_changes(settings, defined)
     filled = backfill(
         Lake(settings.lake_dir, threads=settings.threads),
         view=view,
@@ -27,7 +29,7 @@ def backfill_view(settings: Settings, progress: Progress = silent, *, view: str,
         progress=progress,
     )
     progress("feast apply")
-    feature_store.apply(settings, objects(settings))
+    feature_store.apply(settings, defined)
     progress("feast materialize")
     feature_store.materialize(settings, views=[view])
     return filled

@@ -20,20 +20,24 @@ def initialise(settings: Settings) -> None:
 
 
 def refresh_features(settings: Settings, progress: Progress = silent) -> dict[str, int]:
-    """Build, apply and materialise; returns the rows of every feature table."""
+    """Build, apply and materialise; returns the rows of every feature table.
+
+    Definitions that would break a registered service are refused before a table is touched: BreakingChangeError.
+    """
     from feature_repo import running
     from feature_repo.build import build
+    from feature_repo.definitions.repository import objects
 
     initialise(settings)
+    defined = objects(settings)
+    feature_store.refuse_breaking_changes(settings, defined)
     lake = Lake(settings.lake_dir, threads=settings.threads)
     as_of = settings.now()
     built = build(lake, features_dir=settings.features_dir, as_of=as_of, progress=progress, compute=_compute(settings))
     progress(running.VIEW.name)
     of_open_week = running.write_table(lake, features_dir=settings.features_dir, as_of=as_of)
     progress("feast apply")
-    from feature_repo.definitions.repository import objects
-
-    feature_store.apply(settings, objects(settings))
+    feature_store.apply(settings, defined)
     progress("feast materialize")
     feature_store.materialize(settings)
     return {**built.rows, running.VIEW.name: of_open_week}

@@ -121,6 +121,17 @@ def test_a_breaking_change_in_place_is_refused_and_changes_nothing(home, monkeyp
     assert feature_store.open_store(home).get_feature_view(OLD.name) == before
 
 
+def test_the_step_refuses_before_a_table_is_touched(home, monkeypatch):
+    from flows.steps.features import refresh_features
+
+    monkeypatch.setattr(feature_store, "render", lambda settings: None)  # the checkout's file is somebody else's
+    before = {path: path.stat().st_mtime_ns for path in home.features_dir.rglob("*")}
+    with_catalog(monkeypatch, (*OTHERS, dataclasses.replace(OLD, features=OLD.features[1:])))
+    with pytest.raises(BreakingChangeError, match="outlet_baskets_4w is gone"):
+        refresh_features(home)
+    assert {path: path.stat().st_mtime_ns for path in home.features_dir.rglob("*")} == before
+
+
 def test_a_retyped_feature_is_refused(home):
     from feast import Field
     from feast.types import Int64
