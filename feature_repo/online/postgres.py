@@ -74,7 +74,8 @@ class GuardedPostgresOnlineStore(PlannedReads, GuardedStore, PostgreSQLOnlineSto
         requested_features: list[str] | None = None,
     ) -> list[Read]:
         """Values by entity under the age limit; see `guard.served` for what is out of it."""
-        rows = super().online_read(config, table, entity_keys, requested_features)
+        features = requested_features or [feature.name for feature in table.features]  # Feast's query cannot do without
+        rows = super().online_read(config, table, entity_keys, features)
         return served(rows, contract=config.online_store, ttl=table.ttl)
 
     async def online_read_async(
@@ -85,7 +86,8 @@ class GuardedPostgresOnlineStore(PlannedReads, GuardedStore, PostgreSQLOnlineSto
         requested_features: list[str] | None = None,
     ) -> list[Read]:
         """The same without blocking the event loop."""
-        rows = await super().online_read_async(config, table, entity_keys, requested_features)
+        features = requested_features or [feature.name for feature in table.features]
+        rows = await super().online_read_async(config, table, entity_keys, features)
         return served(rows, contract=config.online_store, ttl=table.ttl)
 
     def close(self) -> None:
