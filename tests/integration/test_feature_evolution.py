@@ -50,14 +50,25 @@ def refresh(settings):
     feature_store.materialize(settings)
 
 
-@pytest.fixture
-def home(tmp_path, small_home):
+def filled(folder, small_home):
     """A home of its own on the small home's lake, filled with the catalog as it is."""
-    settings = load_settings(home=tmp_path / "var", database_prefix="evolve")
+    settings = load_settings(home=folder, database_prefix="evolve")
     settings.home.mkdir()
     settings.lake_dir.symlink_to(small_home.settings.lake_dir)
     refresh(settings)
     return settings
+
+
+@pytest.fixture
+def home(tmp_path, small_home):
+    """A home that a test may change."""
+    return filled(tmp_path / "var", small_home)
+
+
+@pytest.fixture(scope="module")
+def untouched(tmp_path_factory, small_home):
+    """A home for what is refused: it is found as it was."""
+    return filled(tmp_path_factory.mktemp("untouched") / "var", small_home)
 
 
 def read(settings, service):
@@ -108,38 +119,38 @@ def test_old_and_new_versions_are_served_side_by_side_until_the_old_one_is_retir
     ],
     ids=["dropped", "renamed", "re-grained", "age limit shortened", "view renamed"],
 )
-def test_a_breaking_change_in_place_is_refused_and_changes_nothing(home, monkeypatch, change, said):
+def test_a_breaking_change_in_place_is_refused_and_changes_nothing(untouched, monkeypatch, change, said):
     from feature_repo.definitions.repository import objects
 
-    before = feature_store.open_store(home).get_feature_view(OLD.name)
+    before = feature_store.open_store(untouched).get_feature_view(OLD.name)
     with_catalog(monkeypatch, (*OTHERS, dataclasses.replace(OLD, **change)))
     with pytest.raises(BreakingChangeError) as refused:
-        feature_store.apply(home, objects(home))
+        feature_store.apply(untouched, objects(untouched))
     assert f"service {DEMAND_SERVING}: " in str(refused.value)
     assert said in str(refused.value)
     assert "docs/how-to/change-a-feature.md" in str(refused.value)
-    assert feature_store.open_store(home).get_feature_view(OLD.name) == before
+    assert feature_store.open_store(untouched).get_feature_view(OLD.name) == before
 
 
-def test_the_step_refuses_before_a_table_is_touched(home, monkeypatch):
+def test_the_step_refuses_before_a_table_is_touched(untouched, monkeypatch):
     from flows.steps.features import refresh_features
 
     monkeypatch.setattr(feature_store, "render", lambda settings: None)  # the checkout's file is somebody else's
-    before = {path: path.stat().st_mtime_ns for path in home.features_dir.rglob("*")}
+    before = {path: path.stat().st_mtime_ns for path in untouched.features_dir.rglob("*")}
     with_catalog(monkeypatch, (*OTHERS, dataclasses.replace(OLD, features=OLD.features[1:])))
     with pytest.raises(BreakingChangeError, match="outlet_baskets_4w is gone"):
-        refresh_features(home)
-    assert {path: path.stat().st_mtime_ns for path in home.features_dir.rglob("*")} == before
+        refresh_features(untouched)
+    assert {path: path.stat().st_mtime_ns for path in untouched.features_dir.rglob("*")} == before
 
 
-def test_a_retyped_feature_is_refused(home):
+def test_a_retyped_feature_is_refused(untouched):
     from feast import Field
     from feast.types import Int64
 
     from feature_repo.definitions.repository import objects
 
-    defined = objects(home)
+    defined = objects(untouched)
     view = next(o for o in defined if o.name == OLD.name)
     view.features = [Field(name=f.name, dtype=Int64) for f in view.features]
     with pytest.raises(BreakingChangeError, match=r"outlet_trend\.outlet_baskets_4w was Float64 and is Int64"):
-        feature_store.apply(home, defined)
+        feature_store.apply(untouched, defined)
