@@ -17,8 +17,8 @@ Micros = NDArray[np.int64]
 
 _EXACT = 2**53
 _SHORT = 128
-# So many different event times protobuf decodes before numpy has started.
-_FEW = 16
+# So many different event times protobuf decodes, and so many integers Python, before numpy has started.
+_FEW, _FEW_NUMBERS = 16, 64
 _TEXT, _SECONDS, _NANOS = 0x12, 0x08, 0x10
 # Seconds of 1978 to 3058 take five bytes as a varint.
 _SECONDS_BYTES = 5
@@ -112,7 +112,15 @@ def _fixed(tag: int, kind: str) -> Callable[[Sequence[Raw]], NDArray[Any] | None
 def _integers(tag: int) -> Callable[[Sequence[Raw]], NDArray[Any] | None]:
     zero = bytes([tag, 0])
 
+    def read_few(raws: Sequence[Raw]) -> NDArray[Any] | None:
+        numbers = [_varint(raw) if raw else np.nan for raw in raws]
+        if any(raw[0] != tag for raw in raws if raw) or any(abs(n) > _EXACT for n in numbers):
+            return None
+        return np.array(numbers, dtype=np.float64)
+
     def read(raws: Sequence[Raw]) -> NDArray[Any] | None:
+        if len(raws) <= _FEW_NUMBERS:
+            return read_few(raws)
         buffer, starts, lengths = _joined([raw or zero for raw in raws])
         if not ((buffer[starts] == tag) & (lengths > 1) & (buffer[starts + lengths - 1] < _SHORT)).all():
             return None
@@ -125,6 +133,14 @@ def _integers(tag: int) -> Callable[[Sequence[Raw]], NDArray[Any] | None]:
         return values
 
     return read
+
+
+def _varint(raw: bytes) -> int:
+    """The one after the first byte, as a signed number of 64 bits."""
+    number = 0
+    for place, byte in enumerate(raw[1:]):
+        number |= (byte & 0x7F) << (7 * place)
+    return number - 2**64 if number >= 2**63 else number
 
 
 def _varints(buffer: NDArray[np.uint8], starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -19,6 +19,7 @@ from feature_repo.online.rules import usable
 from poplift.feature_store import OnlineFeatures
 
 Rows = NDArray[np.intp]
+_PRESENT = np.uint8(Status.PRESENT)  # numpy takes long over an enum
 
 
 class EntityError(ValueError):
@@ -145,7 +146,7 @@ def _block(
     flat = list(chain.from_iterable(raws))
     values = decode(flat, value_type).reshape(shape)
     stored = statuses(flat)
-    codes = np.full(shape, Status.PRESENT, dtype=np.uint8) if stored is None else stored.reshape(shape)
+    codes = np.full(shape, _PRESENT, dtype=np.uint8) if stored is None else stored.reshape(shape)
     for feature, verdict in enumerate(verdicts):
         if verdict is not None:
             np.copyto(codes[feature], verdict, where=verdict > 0)
