@@ -60,9 +60,15 @@ class EntityRows:
                 table = table.set_column(i, field.name, table[i].cast(field.type.value_type))
         return table
 
+    def is_empty(self, column: str) -> bool:
+        """Whether a column has no value at all."""
+        return bool(self.table[column].null_count == self.table.num_rows)
+
     def keyed(self, keys: Sequence[str]) -> pa.Table:
         """Columns `row` (position), `t` (microseconds) and `k0`, `k1`, ... (the key columns in the order of `keys`)."""
-        columns = {f"k{i}": self.table[key] for i, key in enumerate(keys)}
+        # pandas gives a column without a value any type; as a text it can be compared with keys of every type.
+        nothing = pa.nulls(self.table.num_rows, pa.string())
+        columns = {f"k{i}": nothing if self.is_empty(key) else self.table[key] for i, key in enumerate(keys)}
         return pa.table({"row": np.arange(self.table.num_rows), "t": self.instants, **columns})
 
 

@@ -40,7 +40,7 @@ class ViewJoin:
         relation = self.source.relation(connection)
         types = self.source.types(connection, relation)
         self._check_columns(types)
-        self._check_keys(connection, types)
+        self._check_keys(connection, rows, types)
         as_of = AsOf(
             relation=relation,
             keys=[self._column(key) for key in self.keys],
@@ -99,11 +99,11 @@ class ViewJoin:
                     "write these files again, or move them away"
                 )
 
-    def _check_keys(self, connection: duckdb.DuckDBPyConnection, types: Mapping[str, str]) -> None:
+    def _check_keys(self, connection: duckdb.DuckDBPyConnection, rows: EntityRows, types: Mapping[str, str]) -> None:
         asked = {name: kind for name, kind, *_ in connection.execute("DESCRIBE entity").fetchall()}
         for i, (key, column) in enumerate(self.keys.items()):
             ours, theirs = asked[f"k{i}"], types[self._column(key)]
-            fits = ours == '"NULL"' or _family(ours) == _family(theirs)
+            fits = rows.is_empty(column) or _family(ours) == _family(theirs)
             if fits and _is_fraction(ours) and not _is_fraction(theirs):
                 largest = connection.execute(f"SELECT max(abs(k{i})) FROM entity").fetchall()[0][0]
                 fits = largest is None or largest < LARGEST_EXACT
