@@ -144,9 +144,9 @@ def _ask(
 def _busiest_outlets(settings: Settings) -> list[str]:
     import pandas as pd
 
-    trend = pd.read_parquet(settings.features_dir / "outlet_trend" / "features.parquet")
-    newest = trend[trend["event_timestamp"] == trend["event_timestamp"].max()]
-    busiest = newest.nlargest(OUTLETS_ASKED, "outlet_baskets_13w")
+    trend = pd.read_parquet(settings.features_dir / "outlet_trend")
+    newest = trend[trend["event_timestamp"] == trend["event_timestamp"].max()].sort_values("created_timestamp")
+    busiest = newest.drop_duplicates("outlet_id", keep="last").nlargest(OUTLETS_ASKED, "outlet_baskets_13w")
     return [str(outlet) for outlet in busiest["outlet_id"]]
 
 
