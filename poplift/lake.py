@@ -13,7 +13,7 @@ import duckdb
 import ibis
 from filelock import FileLock
 
-from poplift.contracts.schema import Contract
+from poplift.contracts.schema import SQL_TYPES, Contract
 from poplift.contracts.tables import contract
 
 UNIQUE_KEYS = "poplift_unique_keys"
@@ -121,11 +121,18 @@ class Lake:
             literals = ", ".join(f"'{v}'" if isinstance(v, str) else str(v) for v in values)
             filters.append(f'"{column}" IN ({literals})')
         columns = ", ".join(f'"{c}"' for c in known.column_names)
-        files = ", ".join(f"'{p}'" for p in parts)
         newest = "" if every_version or self.has_unique_keys(table) else _newest_version(known)
-        return (
-            f"SELECT {columns} FROM read_parquet([{files}], union_by_name = true) WHERE {' AND '.join(filters)}{newest}"
-        )
+        return f"SELECT {columns} FROM {self._rows(known, parts)} WHERE {' AND '.join(filters)}{newest}"
+
+    def _rows(self, known: Contract, parts: list[Path]) -> str:
+        """The rows of all parts; a column that the contract got after they were written is null in them."""
+        rows = f"read_parquet([{', '.join(repr(str(p)) for p in parts)}], union_by_name = true)"
+        optional = [c for c in known.columns if c.nullable]
+        if not optional:
+            return rows
+        found = self.connection.execute("SELECT name FROM parquet_schema(?)", [str(parts[0])]).fetchall()
+        added = [f'NULL::{SQL_TYPES[c.kind]} AS "{c.name}"' for c in optional if (c.name,) not in found]
+        return f"(SELECT {', '.join(added)} WHERE false UNION ALL BY NAME SELECT * FROM {rows})" if added else rows
 
     def has_unique_keys(self, table: str) -> bool:
         """Whether no key repeats: the table is one part whose writer promised so."""

@@ -1,9 +1,14 @@
 """The lake: nothing twice, nothing overwritten, and the same answer for ever as of an instant."""
 
+import dataclasses
 from datetime import UTC, datetime
 
+import duckdb
 import pytest
 
+from poplift.contracts.compatibility import breaking_changes
+from poplift.contracts.schema import Column
+from poplift.contracts.tables import contract
 from poplift.lake import Lake, LakeError
 
 EARLY = datetime(2017, 1, 10, tzinfo=UTC)
@@ -76,3 +81,27 @@ def test_only_key_columns_may_filter_before_versions_are_compared(lake):
     with pytest.raises(LakeError, match="cannot filter by"):
         lake.read("outlets", as_of=LATE, only={"is_managed": ["true"]})
     assert lake.read("outlets", as_of=LATE, only={"outlet_id": ["2"]}).count().to_pyarrow().as_py() == 0
+
+
+def test_a_column_added_to_the_contract_is_null_in_the_rows_of_before(lake, monkeypatch):
+    lake.append("outlets", outlet("1", True, "2017-01-05"), has_unique_keys=True)
+    before = contract("outlets")
+    region = Column(name="region", kind="string", description="Where it lies.", nullable=True)
+    grown = dataclasses.replace(before, columns=(*before.columns, region))
+    assert breaking_changes(before, grown) == ()
+    monkeypatch.setattr("poplift.lake.contract", lambda _: grown)
+    assert [r[-1] for r in rows(lake, LATE)] == [None]
+    lake.append("outlets", outlet("2", True, "2017-01-06") + ", 'north' AS region")
+    assert [(r[0], r[-1]) for r in rows(lake, LATE)] == [("1", None), ("2", "north")]
+
+
+def test_a_required_column_that_the_rows_of_before_lack_is_not_made_up(lake, monkeypatch):
+    lake.append("outlets", outlet("1", True, "2017-01-05"), has_unique_keys=True)
+    before = contract("outlets")
+    region = Column(name="region", kind="string", description="Where it lies.")
+    assert breaking_changes(before, dataclasses.replace(before, columns=(*before.columns, region))) != ()
+    monkeypatch.setattr(
+        "poplift.lake.contract", lambda _: dataclasses.replace(before, columns=(*before.columns, region))
+    )
+    with pytest.raises(duckdb.BinderException, match="region"):
+        rows(lake, LATE)
