@@ -34,6 +34,8 @@ _SAYS = "{" + ", ".join(f"'{c}': \"{c}\"" for c in _REST) + "}"
 _ORDER = ", ".join(["created_at", *(f'"{c}" DESC NULLS FIRST' for c in _REST)])
 _EMPTY = "SELECT " + ", ".join(f'NULL::{SQL_TYPES[c.kind]} AS "{c.name}"' for c in POS_LINES.columns) + " LIMIT 0"
 
+_NONE_REFUSED = "SELECT '' AS rule, '' AS \"column\", '' AS row, '' AS message LIMIT 0"
+
 
 @dataclass(frozen=True)
 class Arrival:
@@ -100,7 +102,7 @@ class Arrivals:
         self.unlanded = 0
         for name in (_UNLANDED, TAKEN):
             self._create(name, _EMPTY)
-        self._create(_REFUSED, "SELECT '' AS rule, '' AS \"column\", '' AS row, '' AS message LIMIT 0")
+        self._create(_REFUSED, _NONE_REFUSED)
         self.load(as_of=as_of)
 
     def load(self, *, as_of: datetime) -> None:
@@ -128,7 +130,9 @@ class Arrivals:
         unreadable = self._register(arrivals)
         checked = check(self._connection, POS_LINES, source="live_incoming", known=self._known_keys(), as_of=limit)
         self._create("live_checked", checked.good)
-        self._create("live_bad", f"SELECT *, json_extract_string(row, 'message') AS message FROM ({checked.bad})")
+        bad = f"SELECT *, json_extract_string(row, 'message') AS message FROM ({checked.bad})"
+        is_clean = self._count("live_checked") == self._count("live_incoming")  # the rule, and then nothing to look for
+        self._create("live_bad", _NONE_REFUSED if is_clean else bad)
         if unreadable:
             self._connection.executemany("INSERT INTO live_bad VALUES ('unreadable', '', ?, ?)", unreadable)
         self._create(TAKEN, self._new(as_of=limit))
@@ -181,13 +185,16 @@ class Arrivals:
 
     def _new(self, *, as_of: datetime) -> str:
         """Query of the checked rows that change what is known, in the order in which they became known."""
-        known = f"SELECT {_COLUMNS} FROM {LINES} SEMI JOIN live_checked USING ({_KEY})"
-        unseen = f"SELECT * FROM live_checked ANTI JOIN {LINES} USING ({_KEY})"
+        self._create("live_known", f"SELECT {_COLUMNS} FROM {LINES} SEMI JOIN live_checked USING ({_KEY})")
+        unseen = f"SELECT * FROM live_checked ANTI JOIN live_known USING ({_KEY})"
         if self._lake.parts("pos_lines") and self._count(f"({unseen} ANTI JOIN {OPEN_WEEK} USING (week))"):
             landed = self._lake.query("pos_lines", as_of=as_of, every_version=True)
-            known += f" UNION SELECT {_COLUMNS} FROM ({landed}) SEMI JOIN live_checked USING ({_KEY})"
-        fresh = f"SELECT {_COLUMNS} FROM live_checked EXCEPT ({known})"
-        newest = f"SELECT {_KEY}, last({_SAYS} ORDER BY {_ORDER}) AS says FROM ({known}) GROUP BY {_KEY}"
+            self._connection.sql(
+                f"INSERT INTO live_known SELECT {_COLUMNS} FROM ({landed}) SEMI JOIN live_checked USING ({_KEY}) "
+                "EXCEPT FROM live_known"
+            )
+        fresh = f"SELECT {_COLUMNS} FROM live_checked EXCEPT FROM live_known"
+        newest = f"SELECT {_KEY}, last({_SAYS} ORDER BY {_ORDER}) AS says FROM live_known GROUP BY {_KEY}"
         ordered = (
             f"SELECT *, {_SAYS} AS says, lag({_SAYS}) OVER line AS said, row_number() OVER line AS place "
             f"FROM ({fresh}) WINDOW line AS (PARTITION BY {_KEY} ORDER BY {_ORDER})"

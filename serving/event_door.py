@@ -87,7 +87,7 @@ class EventDoor:
         if self._online is None:
             self._online = OnlineRows(self._settings)
         if self._week is None:
-            week = RunningWeek(Lake(self._settings.lake_dir, threads=self._settings.threads), as_of=as_of)
+            week = RunningWeek(Lake(self._settings.lake_dir, threads=1), as_of=as_of)
             self._online.write(week.rows())
             self._week = week
         elif self._week.arrivals.is_behind():

@@ -95,7 +95,8 @@ class Consumer:
     def _hold(self, ends: Callable[[], bool]) -> bool:
         """Consume while the lease is ours; False when it was lost."""
         as_of = self.settings.now()
-        held = _Held(self, RunningWeek(Lake(self.settings.lake_dir, threads=self.settings.threads), as_of=as_of))
+        # Small batches gain nothing from a second thread, and Redis needs the other core.
+        held = _Held(self, RunningWeek(Lake(self.settings.lake_dir, threads=1), as_of=as_of))
         try:
             held.refresh()
             for page in held.pages(self.stream.unfinished()):
