@@ -19,7 +19,7 @@ _MAPPED_BYTES = 1 << 30
 
 
 class SqliteValues:
-    """The values in one file, which must exist; each thread has a connection of its own."""
+    """The values in one file; each thread has a connection of its own. FileNotFoundError where there is no file."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -32,16 +32,23 @@ class SqliteValues:
         return [_view(connection, _table(connection, plan, view), view, asked[p]) for p, view in enumerate(plan.views)]
 
     def _connection(self) -> sqlite3.Connection:
-        connection: sqlite3.Connection | None = getattr(self._own, "connection", None)
-        if connection is None:
-            # Not mode=ro: a reader of a write-ahead log may have to make the file that is shared with writers.
-            connection = sqlite3.connect(
-                f"{self._path.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None, timeout=_WAIT_SECONDS
-            )
-            connection.execute("PRAGMA query_only = ON")
-            connection.execute(f"PRAGMA mmap_size = {_MAPPED_BYTES}")
-            self._own.connection = connection
+        file = self._path.stat()
+        if getattr(self._own, "file", None) != (file.st_dev, file.st_ino):
+            # The first read of this thread, or the file was removed and made again.
+            self._own.connection = _open(self._path)
+            self._own.file = (file.st_dev, file.st_ino)
+        connection: sqlite3.Connection = self._own.connection
         return connection
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    # Not mode=ro: a reader of a write-ahead log may have to make the file that is shared with writers.
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None, timeout=_WAIT_SECONDS
+    )
+    connection.execute("PRAGMA query_only = ON")
+    connection.execute(f"PRAGMA mmap_size = {_MAPPED_BYTES}")
+    return connection
 
 
 def _table(connection: sqlite3.Connection, plan: ReadPlan, view: PlannedView) -> tuple[str, str]:

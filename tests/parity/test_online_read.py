@@ -4,6 +4,8 @@ Every difference to Feast is a test whose name begins with `test_unlike_feast`.
 """
 
 import asyncio
+import os
+import signal
 import sqlite3
 import uuid
 from contextlib import closing, contextmanager
@@ -383,3 +385,33 @@ def test_a_reader_of_the_file_cannot_write_it_and_is_not_held_up_by_a_writer(own
         writer.execute("ROLLBACK")
     with pytest.raises(sqlite3.OperationalError, match="readonly"):
         reader._stored._connection().execute("DELETE FROM shop_trend")
+
+
+def test_a_file_that_was_made_anew_is_read_anew(own):
+    write_known(own)
+    reader = own.reader()
+    assert reader.read(asked(own)).found.all()
+    own.ours.provider.online_store.teardown(own.ours.config, [], [])
+    with pytest.raises(FileNotFoundError):
+        reader.read(asked(own))
+    own.ours.apply(definitions(own.folder))
+    assert not reader.read(asked(own)).found.any()
+    write_known(own)
+    assert reader.read(asked(own)).found.all()
+
+
+@pytest.mark.services
+def test_answers_that_came_too_late_are_not_taken_for_those_of_the_next_read(tmp_path, own_redis):
+    guarded = {"type": "feature_repo.online.redis.GuardedRedisOnlineStore", "business_time": NOW.isoformat()}
+    guarded["connection_string"] = f"{own_redis},socket_timeout=0.25,socket_connect_timeout=0.25,retry=null"
+    pair = Pair(tmp_path, "shop", guarded, guarded)
+    write_known(pair)
+    reader = pair.reader()
+    first, second = (reader.read(rows(pair, cell)).values["baskets"].tolist() for cell in ("ax", "bx"))
+    process = redis.Redis(host="127.0.0.1", port=int(own_redis.split(":")[1])).info("server")["process_id"]
+    os.kill(process, signal.SIGSTOP)
+    with pytest.raises(redis.TimeoutError):
+        reader.read(rows(pair, "ax"))
+    os.kill(process, signal.SIGCONT)
+    assert first != second
+    assert reader.read(rows(pair, "bx")).values["baskets"].tolist() == second
