@@ -4,6 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
+from poplift.clock import wall_now
+from poplift.feature_store import configuration
 from poplift.settings import SettingsError, child_environment, load_settings
 
 
@@ -71,3 +73,17 @@ def test_a_child_process_gets_every_setting_that_was_given(tmp_path):
     environment = child_environment(settings, EXTRA="1")
     assert environment["POPLIFT_HOME"] == str(tmp_path)
     assert (environment["POPLIFT_SEED"], environment["POPLIFT_SHOPPER_KEY"], environment["EXTRA"]) == ("11", "key", "1")
+
+
+def test_business_time_stands_still_unless_it_is_told_to_run(tmp_path):
+    still = load_settings(home=tmp_path)
+    running = load_settings(home=tmp_path, business_clock="wall")
+    assert still.now() == still.business_time
+    before = wall_now()
+    assert before <= running.now() <= wall_now()
+
+
+def test_feast_is_told_that_business_time_runs(tmp_path):
+    for clock, said in (("still", "2018-01-02T05:00:00+00:00"), ("wall", "now")):
+        known = configuration(load_settings(home=tmp_path, business_clock=clock))
+        assert known["online_store"]["business_time"] == known["batch_engine"]["business_time"] == said
