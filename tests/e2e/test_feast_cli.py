@@ -19,6 +19,7 @@ __all__ = ["journey", "shared", "small_home"]
 pytestmark = pytest.mark.slow
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+TABLES = (*BUILT, *RUNNING_VIEWS)
 BUSINESS_TIME = "2018-01-02T05:00:00"
 
 
@@ -118,7 +119,7 @@ def test_an_end_after_business_time_is_refused_and_nothing_is_written(settings, 
 
 
 def test_the_command_too_refuses_to_take_a_registered_feature_away(settings, folders):
-    from feast import Field
+    from feast import FeatureService, Field
     from feast.types import Float64
 
     from feature_repo.definitions import repository
@@ -129,8 +130,6 @@ def test_the_command_too_refuses_to_take_a_registered_feature_away(settings, fol
     wider.schema = [*wider.schema, Field(name="price_lag_9", dtype=Float64)]
     wider.features = [*wider.features, Field(name="price_lag_9", dtype=Float64)]
     others = [o for o in repository.objects(settings) if o.name not in {"ppg_trend", DEMAND_SERVING}]
-    from feast import FeatureService
-
     feature_store.apply(settings, [wider, FeatureService(name=DEMAND_SERVING, features=[wider]), *others])
     for command in ("plan", "apply"):
         said = feast(settings, folders[1], command, fails=True)
