@@ -12,6 +12,7 @@ import pytest
 HOMES = {
     "poplift/registry.py": "mlflow",
     "poplift/feature_store.py": "feast",
+    "poplift/stream.py": "redis",
     "monitoring/evidently_reports.py": "evidently",
 }
 RUN_CONTRACTS = "import sys; from importlinter.cli import lint_imports; sys.exit(lint_imports(no_cache=True))"
@@ -67,6 +68,7 @@ def test_a_house_with_every_library_at_home_keeps_every_contract(empty_house: Pa
         ("flows/train.py", "from mlflow import MlflowClient"),
         ("serving/features.py", "import feast"),
         ("poplift/lake.py", "from feast import FeatureStore"),
+        ("serving/event_door.py", "import redis"),
         ("serving/app.py", "import sklearn"),
         ("flows/train.py", "import optuna"),
         ("monitoring/drivers.py", "import optuna"),
