@@ -19,7 +19,6 @@ __all__ = ["journey", "shared", "small_home"]
 pytestmark = pytest.mark.slow
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-TABLES = (*BUILT, *RUNNING_VIEWS)
 BUSINESS_TIME = "2018-01-02T05:00:00"
 
 
