@@ -54,6 +54,7 @@ class SparkCompute:
 
 def _newest_version(rows: ibis.Table, known: Contract) -> ibis.Table:
     # Equal created_at can only come from two parts; the order of the values decides as it does in the lake.
-    rest = [ibis.asc(c, nulls_first=False) for c in known.column_names if c not in known.key]
+    # Named twice, Ibis keeps only the last order of created_at.
+    rest = [ibis.asc(c, nulls_first=False) for c in known.column_names if c not in {*known.key, "created_at"}]
     rank = ibis.row_number().over(ibis.window(group_by=known.key, order_by=[ibis.desc("created_at"), *rest]))
     return rows.mutate(version=rank).filter(_.version == 0).drop("version")

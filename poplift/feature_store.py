@@ -94,6 +94,11 @@ def _online(settings: Settings, redis_options: str) -> dict[str, Any]:
     }
 
 
+def _without_spark(settings: Settings) -> Settings:
+    # What only reads or writes online, serving above all, needs neither Java nor PySpark.
+    return settings.model_copy(update={"offline_engine": "duckdb"})
+
+
 def _present(settings: Settings) -> str:
     return "now" if settings.business_clock == "wall" else settings.business_time.isoformat()
 
@@ -183,7 +188,7 @@ class OnlineWriter:
     """Writes rows of one view into the online store; made once per process, the registry is read once."""
 
     def __init__(self, settings: Settings, *, view: str) -> None:
-        self._store = open_store(settings)
+        self._store = open_store(_without_spark(settings))
         try:
             self._view = self._store.get_feature_view(view)
         except Exception as error:
@@ -227,7 +232,7 @@ class OnlineReader:
     """Reads one feature service from the online store; made once per process, the registry is never asked again."""
 
     def __init__(self, settings: Settings, *, service: str) -> None:
-        store = open_store(settings, redis_options=READ_DEADLINE)
+        store = open_store(_without_spark(settings), redis_options=READ_DEADLINE)
         try:
             self._reader = store.provider.online_store.reader(
                 store.config, store.registry, project=store.project, service=service

@@ -12,6 +12,7 @@ import pytest
 HOMES = {
     "poplift/registry.py": "mlflow",
     "poplift/feature_store.py": "feast",
+    "poplift/spark.py": "pyspark",
     "poplift/stream.py": "redis",
     "monitoring/evidently_reports.py": "evidently",
 }
@@ -69,6 +70,8 @@ def test_a_house_with_every_library_at_home_keeps_every_contract(empty_house: Pa
         ("serving/features.py", "import feast"),
         ("poplift/lake.py", "from feast import FeatureStore"),
         ("serving/event_door.py", "import redis"),
+        ("poplift/lake.py", "import pyspark"),
+        ("flows/train.py", "from pyspark.sql import SparkSession"),
         ("serving/app.py", "import sklearn"),
         ("flows/train.py", "import optuna"),
         ("monitoring/drivers.py", "import optuna"),

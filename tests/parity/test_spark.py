@@ -88,7 +88,7 @@ def test_spark_reads_the_version_of_every_row_that_was_known_then(late_lake, com
 
 
 def test_spark_leaves_the_row_versions_that_duckdb_leaves(late_lake, compute, tmp_path):
-    (view,) = (v for v in VIEWS if v.name == "ppg_trend")
+    (view,) = (v for v in VIEWS if v.name == "outlet_ppg_sales")
     tables = []
     for folder, engine in ((tmp_path / "duckdb", None), (tmp_path / "spark", compute)):
         folder.mkdir()

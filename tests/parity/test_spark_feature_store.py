@@ -158,20 +158,61 @@ import sys, pandas as pd
 from poplift import feature_store
 from poplift.settings import load_settings
 entities = pd.read_parquet(sys.argv[1])
-feature_store.historical_features(load_settings(), entities=entities, service="demand_serving_v1").to_parquet(sys.argv[2])
+feature_store.historical_features(load_settings(), entities=entities, service="trend").to_parquet(sys.argv[2])
 """
 
 
 def test_a_process_in_another_time_zone_gets_the_same_training_set(applied, small_home, tmp_path):
-    entities = asked(applied)
-    entities.reset_index(drop=True).to_parquet(tmp_path / "entities.parquet")
-    expected = feature_store.historical_features(
-        small_home.settings, entities=entities.reset_index(drop=True), service=DEMAND_SERVING
-    )
-    subprocess.run(
-        [sys.executable, "-c", ELSEWHERE, tmp_path / "entities.parquet", tmp_path / "got.parquet"],
-        env=child_environment(applied, TZ="America/New_York"),
-        check=True,
-    )
-    got = pd.read_parquet(tmp_path / "got.parquet")
+    from feast import FeatureService
+
+    entities = asked(applied)[["outlet_id", "event_timestamp"]].reset_index(drop=True)
+    entities.to_parquet(tmp_path / "entities.parquet")
+    for engine in ("duckdb", "spark"):
+        settings = load_settings(home=tmp_path / engine, database_prefix="zone", offline_engine=engine)
+        settings.home.mkdir()
+        settings.features_dir.symlink_to(small_home.settings.features_dir)
+        (view,) = (o for o in objects(settings) if o.name == "outlet_trend")
+        outlet = next(o for o in objects(settings) if o.name == "outlet")
+        feature_store.open_store(settings).apply([outlet, view, FeatureService(name="trend", features=[view])])
+        subprocess.run(
+            [sys.executable, "-c", ELSEWHERE, tmp_path / "entities.parquet", settings.home / "got.parquet"],
+            env=child_environment(settings, TZ="America/New_York" if engine == "spark" else "UTC"),
+            check=True,
+        )
+    expected, got = (pd.read_parquet(tmp_path / engine / "got.parquet") for engine in ("duckdb", "spark"))
     pd.testing.assert_frame_equal(got[expected.columns], expected, check_exact=True)
+    assert 0 < expected["outlet_baskets_4w"].isna().sum() < len(expected) / 2
+
+
+WITHOUT_SPARK = """
+import sys
+sys.modules["pyspark"] = None
+from poplift import feature_store
+from poplift.settings import load_settings
+found = feature_store.online_features(load_settings(), service="running_v1", entities=[{"outlet_id": "1", "ppg_id": "1"}])
+try:
+    feature_store.open_store(load_settings())
+except Exception as error:
+    print(len(found.values), error)
+"""
+
+
+def test_serving_reads_features_of_spark_without_having_it_and_others_are_told_what_to_install(applied):
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_SPARK],
+        env=child_environment(applied),
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert "4 POPLIFT_OFFLINE_ENGINE=spark needs PySpark" in done.stdout
+
+
+def test_the_engine_can_be_changed_both_ways_on_one_registry(applied, small_home, tmp_path):
+    settings = load_settings(home=tmp_path, database_prefix="ways")
+    settings.features_dir.symlink_to(small_home.settings.features_dir)
+    for engine, source in (("duckdb", "FileSource"), ("spark", "SparkSource"), ("duckdb", "FileSource")):
+        chosen = settings.model_copy(update={"offline_engine": engine})
+        feature_store.apply(chosen, objects(chosen))
+        view = feature_store.open_store(chosen).get_feature_view("outlet_trend")
+        assert type(view.batch_source).__name__ == source
