@@ -4,8 +4,9 @@ import pytest
 
 from poplift.settings import load_settings
 from tests.integration.conftest import either_home, journey, redis_home, shared, small_home
+from tests.parity.online_pair import own, pair, stores
 
-__all__ = ["SPARK_WARNINGS", "either_home", "journey", "redis_home", "shared", "small_home"]
+__all__ = ["SPARK_WARNINGS", "either_home", "journey", "own", "pair", "redis_home", "shared", "small_home", "stores"]
 
 SPARK_WARNINGS = (
     # Spark and Py4J leave sockets to the garbage collector.
