@@ -25,7 +25,7 @@ def main(blocks: int, feast_blocks: int, feature_rows: int, rows: int) -> None:
             for depth in (SHALLOW, DEEP) if block % 2 == 0 else (DEEP, SHALLOW):
                 folder = Path(name) / str(depth)
                 for arm in (OURS, FEAST) if block < feast_blocks else (OURS,):
-                    taken = run(arm, as_known=True, data=folder, out=folder / arm)
+                    taken = run(arm, as_known=True, days=None, data=folder, out=folder / arm)
                     samples.setdefault((arm, depth), []).append(taken)
                     print(f"block {block}, {arm}, {depth} deep: {taken}")
                 if block == 0:
