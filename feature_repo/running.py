@@ -42,6 +42,7 @@ _TYPES: Mapping[Kind, str] = {
     "bool": "boolean",
     "timestamp": "timestamp('UTC', 6)",
 }
+_MANAGED, _SOLD = "live_managed_products", "live_managed_lines"
 _TOUCHED, _BESIDE = "live_touched_cells", "live_cell_lines"
 
 
@@ -60,10 +61,16 @@ class RunningWeek:
         """Load the open week from the lake; raises LakeError when it has no calendar, catalogue or outlets."""
         self._connection = lake.connection
         self.arrivals = Arrivals(lake, as_of=as_of)
+        self._keep()
+
+    def load(self, *, as_of: datetime) -> None:
+        """Read the lake anew: another week has opened, or somebody else has written."""
+        self.arrivals.load(as_of=as_of)
+        self._keep()
 
     def rows(self) -> pa.Table:
         """Every cell of the open week: entity columns, features and both timestamps; empty when no week is open."""
-        self._create(_BESIDE, f"FROM {LINES}")
+        self._create(_BESIDE, f"FROM {_SOLD}")
         return self._connection.sql(_compiled()).to_arrow_table()
 
     def take(self, arrivals: Sequence[Arrival], *, as_of: datetime) -> tuple[Taken, pa.Table]:
@@ -73,26 +80,31 @@ class RunningWeek:
         """
         rolled = self.arrivals.has_closed(as_of=as_of)
         if rolled:
-            self.arrivals.load(as_of=as_of)
+            self.load(as_of=as_of)
         taken = self.arrivals.take(arrivals, as_of=as_of)
+        self._connection.sql(f"INSERT INTO {_SOLD} FROM {TAKEN} SEMI JOIN {_MANAGED} USING (product_id)")
         return taken, self.rows() if rolled else self._changed()
 
+    def _keep(self) -> None:
+        """Pick the lines of managed products, a small part of all, which every batch is compared with."""
+        products = reference("products")
+        self._create(_MANAGED, f"SELECT product_id, ppg_id FROM {products} WHERE ppg_id IS NOT NULL")
+        self._create(_SOLD, f"FROM {LINES} SEMI JOIN {_MANAGED} USING (product_id)")
+
     def _changed(self) -> pa.Table:
-        managed = f"SELECT product_id, ppg_id FROM {reference('products')} WHERE ppg_id IS NOT NULL"
         # A line that was moved to another cell changes the one it left too.
         self._create(
             _TOUCHED,
-            f"SELECT DISTINCT {_CELL} FROM {LINES} SEMI JOIN {TAKEN} USING ({_KEY}) SEMI JOIN {OPEN_WEEK} USING (week) "
-            f"JOIN ({managed}) USING (product_id)",
+            f"SELECT DISTINCT {_CELL} FROM {_SOLD} SEMI JOIN {TAKEN} USING ({_KEY}) SEMI JOIN {OPEN_WEEK} USING (week) "
+            f"JOIN {_MANAGED} USING (product_id)",
         )
         self._create(
             _BESIDE,
-            f"SELECT * FROM {LINES} SEMI JOIN (SELECT {_KEY} FROM {LINES} JOIN ({managed}) USING (product_id) "
+            f"FROM {_SOLD} SEMI JOIN (SELECT {_KEY} FROM {_SOLD} JOIN {_MANAGED} USING (product_id) "
             f"SEMI JOIN {_TOUCHED} USING ({_CELL})) USING ({_KEY})",
         )
-        return self._connection.sql(
-            f"SELECT * FROM ({_compiled()}) SEMI JOIN {_TOUCHED} USING ({_CELL})"
-        ).to_arrow_table()
+        changed = f"SELECT * FROM ({_compiled()}) SEMI JOIN {_TOUCHED} USING ({_CELL})"
+        return self._connection.sql(changed).to_arrow_table()
 
     def _create(self, table: str, query: str) -> None:
         self._connection.sql(f"CREATE OR REPLACE TEMP TABLE {table} AS {query}")

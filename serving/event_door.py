@@ -91,6 +91,6 @@ class EventDoor:
             self._online.write(week.rows())
             self._week = week
         elif self._week.arrivals.is_behind():
-            self._week.arrivals.load(as_of=as_of)
+            self._week.load(as_of=as_of)
             self._online.write(self._week.rows())
         return self._online, self._week

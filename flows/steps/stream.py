@@ -165,7 +165,7 @@ class _Held:
         self._consumer.stream.finish(self._unfinished)
         self._unfinished = []
         if arrivals.is_behind():
-            arrivals.load(as_of=self._consumer.settings.now())
+            self.week.load(as_of=self._consumer.settings.now())
             self.refresh()
         self._landed = time.monotonic()
 
