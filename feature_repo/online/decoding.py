@@ -180,7 +180,7 @@ def _by_protobuf(raws: Sequence[Raw], value_type: str) -> NDArray[Any]:
 
     declared = ValueType[value_type]
     plain = [feast_value_type_to_python_type(Value.FromString(raw), declared) if raw else None for raw in raws]
-    if value_type in _NUMBERS and not any(isinstance(v, str | bytes | list) for v in plain):
+    if value_type in NUMBERS and not any(isinstance(v, str | bytes | list) for v in plain):
         numbers = np.array([np.nan if v is None else v for v in plain], dtype=object)
         if all(abs(v) <= _EXACT for v in numbers if isinstance(v, int)):
             return numbers.astype(np.float64)
@@ -197,4 +197,4 @@ _DECODERS: Mapping[str, Callable[[Sequence[Raw]], NDArray[Any] | None]] = {
     "BOOL": _booleans,
     "STRING": _texts,
 }
-_NUMBERS = frozenset(_DECODERS) - {"STRING"}
+NUMBERS = frozenset(_DECODERS) - {"STRING"}

@@ -51,6 +51,12 @@ class Lookup:
     views: tuple[int, ...]
     fields: tuple[bytes, ...]
 
+    @cached_property
+    def hmget(self) -> tuple[bytes, bytes]:
+        """HMGET of the fields in Redis's own protocol: what comes before the packed key, and after it."""
+        head = b"*%d\r\n" % (len(self.fields) + 2) + packed(b"HMGET")
+        return head, b"".join([packed(field) for field in self.fields])
+
 
 @dataclass(frozen=True)
 class Block:
@@ -110,6 +116,11 @@ class ReadPlan:
             return cls(raw["project"], tuple(_view_of(view) for view in raw["views"]))
         except (KeyError, TypeError, ValueError) as error:
             raise PlanError(f"this is not a read plan: {type(error).__name__}: {error}") from error
+
+
+def packed(part: bytes) -> bytes:
+    """One part of a command in Redis's own protocol."""
+    return b"$%d\r\n%b\r\n" % (len(part), part)
 
 
 def compile_plan(

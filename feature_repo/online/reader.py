@@ -13,13 +13,12 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from feature_repo.online.decoding import Micros, Raw, Status, decode, statuses
+from feature_repo.online.decoding import NUMBERS, Micros, Raw, Status, decode, statuses
 from feature_repo.online.plan import PlannedView, ReadPlan
 from feature_repo.online.rules import usable
 from poplift.feature_store import OnlineFeatures
 
 Rows = NDArray[np.intp]
-_PRESENT = np.uint8(Status.PRESENT)  # numpy takes long over an enum
 
 
 class EntityError(ValueError):
@@ -125,34 +124,44 @@ def in_columns(found: Found) -> OnlineFeatures:
     """Values, statuses and event times as columns of the rows asked for."""
     values: dict[str, NDArray[Any]] = {}
     codes: dict[str, NDArray[np.uint8]] = {}
+    instants = _instants(found)
+    present = np.ones(len(next(iter(instants.values()), ())), dtype=np.uint8)  # Status.PRESENT
+    present.flags.writeable = False  # one array for all columns
     for block in found.plan.blocks:
         raws = [found.raw[view].values[place] for view, place in block.places]
-        block_values, block_codes = _block(raws, block.value_type, [found.verdicts[view] for view, _ in block.places])
-        rows = found.rows[block.lookup]
-        for column, v, c in zip(block.columns, block_values, block_codes, strict=True):
-            values[column], codes[column] = (v, c) if rows is None else (v[rows], c[rows])
-    return OnlineFeatures(
-        values={f.column: values[f.column] for view in found.plan.views for f in view.features},
-        event_timestamps=_instants(found),
-        statuses=codes,
-    )
+        verdicts = [found.verdicts[view] for view, _ in block.places]
+        columns, statuses_of = _block(raws, block.value_type, verdicts, found.rows[block.lookup], present)
+        values.update(zip(block.columns, columns, strict=True))
+        codes.update(zip(block.columns, statuses_of, strict=True))
+    return OnlineFeatures(values=values, event_timestamps=instants, statuses=codes)
 
 
 def _block(
-    raws: Sequence[Sequence[Raw]], value_type: str, verdicts: Sequence[NDArray[np.uint8] | None]
-) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-    """Values and statuses of k features of n entities."""
+    raws: Sequence[Sequence[Raw]],
+    value_type: str,
+    verdicts: Sequence[NDArray[np.uint8] | None],
+    rows: Rows | None,
+    present: NDArray[np.uint8],
+) -> tuple[Sequence[NDArray[Any]], Sequence[NDArray[np.uint8]]]:
+    """Values and statuses of k features of n entities, as columns of the rows asked for."""
     shape = len(raws), len(raws[0])
     flat = list(chain.from_iterable(raws))
     values = decode(flat, value_type).reshape(shape)
+    if values.dtype == object and value_type in NUMBERS and len(raws) > 1:
+        # One column with something else in it does not change the type of the others.
+        parts = [_block([r], value_type, [v], rows, present) for r, v in zip(raws, verdicts, strict=True)]
+        return [v for (v,), _ in parts], [c for _, (c,) in parts]
     stored = statuses(flat)
-    codes = np.full(shape, _PRESENT, dtype=np.uint8) if stored is None else stored.reshape(shape)
+    if stored is None and not any(verdict is not None for verdict in verdicts):
+        return list(values if rows is None else values[:, rows]), [present] * len(raws)
+    codes = np.ones(shape, dtype=np.uint8) if stored is None else stored.reshape(shape)
     for feature, verdict in enumerate(verdicts):
         if verdict is not None:
             np.copyto(codes[feature], verdict, where=verdict > 0)
-    if stored is not None or any(verdict is not None for verdict in verdicts):
-        values[codes != Status.PRESENT] = None
-    return values, codes
+    values[codes != Status.PRESENT] = None
+    if rows is not None:
+        values, codes = values[:, rows], codes[:, rows]
+    return list(values), list(codes)
 
 
 def _verdict(events: Micros, ttl_us: int | None, now: int, latest: int) -> NDArray[np.uint8] | None:
@@ -169,6 +178,7 @@ def _instants(found: Found) -> dict[str, NDArray[np.datetime64]]:
     for lookup, rows in zip(found.plan.lookups, found.rows, strict=True):
         for place in lookup.views:
             events = found.raw[place].events.astype("datetime64[us]")
-            events[found.raw[place].events == 0] = np.datetime64("NaT")
+            if found.verdicts[place] is not None:
+                events[found.raw[place].events == 0] = np.datetime64("NaT")
             instants[found.plan.views[place].name] = events if rows is None else events[rows]
     return instants

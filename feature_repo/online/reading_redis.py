@@ -6,7 +6,7 @@ from typing import Any
 
 from feature_repo.online.decoding import Raw, event_times
 from feature_repo.online.layout import redis_key
-from feature_repo.online.plan import Lookup, ReadPlan
+from feature_repo.online.plan import Lookup, ReadPlan, packed
 from feature_repo.online.reader import RawView
 
 
@@ -44,14 +44,9 @@ class RedisValues:
 
 
 def _commands(lookup: Lookup, keys: Sequence[bytes]) -> Iterator[bytes]:
-    """One HMGET per key in Redis's own protocol; only the key differs between them."""
-    head = b"*%d\r\n" % (len(lookup.fields) + 2) + _bulk(b"HMGET")
-    tail = b"".join([_bulk(field) for field in lookup.fields])
-    return (head + _bulk(key) + tail for key in keys)
-
-
-def _bulk(part: bytes) -> bytes:
-    return b"$%d\r\n%b\r\n" % (len(part), part)
+    """One HMGET per key; only the key differs between them."""
+    head, tail = lookup.hmget
+    return (head + packed(key) + tail for key in keys)
 
 
 def _columns(replies: Sequence[Sequence[Raw]], width: int) -> Iterator[Sequence[Raw]]:

@@ -95,6 +95,16 @@ def test_an_unknown_entity_a_missing_feature_and_a_null_have_statuses_of_their_o
     assert got.found.tolist() == [False, False]
 
 
+def test_one_column_with_something_else_in_it_does_not_change_the_type_of_the_others():
+    counts = ReadPlan("shop", (view("sales", features=(("big", "INT64"), ("small", "INT64"), ("none", "INT64"))),))
+    rows = {("sales", key("1")): (NOW, [cell(int64_val=2**60), cell(int64_val=7), None])}
+    got = reader(rows, counts)[0].read([{"outlet_id": "1"}])
+    assert got.values["sales_big"].tolist() == [2**60]
+    assert (got.values["sales_small"].dtype, got.values["sales_small"].tolist()) == (np.float64, [7.0])
+    assert np.isnan(got.values["sales_none"]).all()
+    assert [int(got.statuses[f"sales_{name}"][0]) for name in ("big", "small", "none")] == [1, 1, 3]
+
+
 def test_an_entity_is_fetched_once_however_often_it_is_asked_for():
     rows = {("sales", key(o)): rows_of(NOW, rate=float(o)) for o in "123"}
     made, stored = reader(rows)
