@@ -118,7 +118,8 @@ def write_lakes(folder: Path, sizes: list[int]) -> datetime:
             table: demo.query(table, as_of=as_of)
             for table in ("pos_lines", "promotions", "products", "outlets", "weeks", "price_calendar")
         }
-        lines = f"SELECT * FROM ({rows['pos_lines']}) ORDER BY hash(basket_id || product_id), basket_id, product_id LIMIT {MILLION}"
+        thinned = f"ORDER BY hash(basket_id || product_id), basket_id, product_id LIMIT {MILLION}"
+        lines = f"SELECT * FROM ({rows['pos_lines']}) {thinned}"
         lake.connection.execute(f"CREATE TEMP TABLE lines AS {lines}")
         managed = f"SELECT product_id FROM ({rows['products']}) WHERE ppg_id IS NOT NULL"
         copied = {
