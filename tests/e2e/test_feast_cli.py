@@ -126,7 +126,6 @@ def test_the_command_too_refuses_to_take_a_registered_feature_away(settings, fol
     feast(settings, folders[0], "apply")
     store = feature_store.open_store(settings)
     wider = store.get_feature_view("ppg_trend")
-    wider.schema = [*wider.schema, Field(name="price_lag_9", dtype=Float64)]
     wider.features = [*wider.features, Field(name="price_lag_9", dtype=Float64)]
     others = [o for o in repository.objects(settings) if o.name not in {"ppg_trend", DEMAND_SERVING}]
     feature_store.apply(settings, [wider, FeatureService(name=DEMAND_SERVING, features=[wider]), *others])
