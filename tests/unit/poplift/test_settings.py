@@ -87,3 +87,15 @@ def test_feast_is_told_that_business_time_runs(tmp_path):
     for clock, said in (("still", "2018-01-02T05:00:00+00:00"), ("wall", "now")):
         known = configuration(load_settings(home=tmp_path, business_clock=clock))
         assert known["online_store"]["business_time"] == known["batch_engine"]["business_time"] == said
+
+
+@pytest.mark.parametrize("kind", ["redis", "postgres"])
+def test_an_online_store_without_its_server_is_refused(tmp_path, kind):
+    with pytest.raises(SettingsError, match=f"POPLIFT_ONLINE_STORE={kind} needs POPLIFT_{kind.upper()}_URL"):
+        load_settings(home=tmp_path, online_store=kind)
+
+
+def test_the_online_store_is_redis_where_there_is_one_unless_another_is_asked_for(tmp_path):
+    assert load_settings(home=tmp_path).online_store_kind == "sqlite"
+    assert load_settings(home=tmp_path, redis_url="h:1").online_store_kind == "redis"
+    assert load_settings(home=tmp_path, redis_url="h:1", online_store="sqlite").online_store_kind == "sqlite"
