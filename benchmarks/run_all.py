@@ -9,7 +9,17 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-SCRIPTS = ("start_up", "ingest", "point_in_time", "history_depth", "online_read", "demo", "demand", "features_scale", "streaming")
+SCRIPTS = (
+    "start_up",
+    "ingest",
+    "point_in_time",
+    "history_depth",
+    "online_read",
+    "demo",
+    "demand",
+    "features_scale",
+    "streaming",
+)
 
 
 def main(*, measure: bool) -> None:
