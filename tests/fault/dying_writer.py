@@ -57,7 +57,8 @@ def die_in_batch(number):
         nonlocal written
         written += 1
         if written == number:
-            session = self.session(config, view).__enter__()
+            step = self.session(config, view)  # kept: an open step that nobody holds is rolled back
+            session = step.__enter__()
             session.known(rows.keys)
             session.put(rows.take(range(len(rows) // 2)))
             os.kill(os.getpid(), signal.SIGKILL)

@@ -130,8 +130,10 @@ def test_a_value_served_otherwise_is_told_with_view_feature_entity_and_both_valu
     verdict = judge(drift=drift(), freshness=[view()], performance=performance(), skew=skew("breach"))
     assert (verdict.status, verdict.holds) == ("breach", True)
     assert verdict.reasons == (
-        ("outlet_trend.outlet_baskets_4w was served otherwise than training sees it, in 1 of 10 vectors: outlet 7, "
-        "ppg cola got 2 online and has nothing offline at 2018-01-02 00:00 (docs/runbooks/features-skewed.md)."),
+        (
+            "outlet_trend.outlet_baskets_4w was served otherwise than training sees it, in 1 of 10 vectors: outlet 7, "
+            "ppg cola got 2 online and has nothing offline at 2018-01-02 00:00 (docs/runbooks/features-skewed.md)."
+        ),
     )
 
 
