@@ -14,6 +14,7 @@ SCRIPTS = (
     "ingest",
     "point_in_time",
     "history_depth",
+    "materialise",
     "online_read",
     "demo",
     "demand",
