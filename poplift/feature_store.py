@@ -1,6 +1,7 @@
 """The door to Feast outside `feature_repo`: configuration, apply, materialise, training and online reads."""
 
 import os
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -144,6 +145,8 @@ def open_store(settings: Settings, *, redis_options: str = WRITE_DEADLINE) -> "F
         # Importing Feast sets them to a folder of its own, which would silence the /metrics of this process tree.
         if FEAST_METRICS in os.environ.get(variable, ""):  # noqa: TID251
             del os.environ[variable]  # noqa: TID251
+    for engine in {store.registry.write_engine, store.registry.read_engine}:
+        weakref.finalize(store, engine.dispose)  # Feast leaves the connections of its registry open
     return store
 
 

@@ -1,5 +1,6 @@
 """The Postgres online store class that feature_store.yaml names: Feast's table, whose instants are exact already."""
 
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -50,6 +51,7 @@ class GuardedPostgresOnlineStore(PlannedReads, GuardedStore, PostgreSQLOnlineSto
             pool = _get_connection_pool(config.online_store)
             pool.open()
             self._conn_pool = pool
+            weakref.finalize(self, pool.close)
         with self._conn_pool.connection() as connection:
             connection.set_autocommit(autocommit)
             yield connection

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 HEAVY = ("feast", "mlflow", "prefect", "lightgbm", "pandas", "ibis", "duckdb", "fastapi", "evidently", "sklearn")
 HELP_SECONDS = 0.3
 HELP_SLACK = 3  # times: the machine that runs the tests does other things too
-NOT_FLOWS = {"init", "serve", "demo", "up", "rollback"}  # commands that are no step of a schedule
+NOT_FLOWS = {"init", "serve", "demo", "up", "rollback", "stream"}  # commands that are no step of a schedule
 
 
 def deployments():

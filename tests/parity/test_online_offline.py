@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from feature_repo import running
 from feature_repo.build import build, table_path
 from feature_repo.catalog import (
     BATCH_FEATURES,
@@ -91,6 +92,7 @@ def test_online_follows_offline_from_one_week_to_the_next(tmp_path, small_home, 
         instant = week_opens(week) + timedelta(days=1)
         settings = load_settings(home=tmp_path, business_time=instant, **own)
         build(lake, features_dir=settings.features_dir, as_of=instant)
+        running.write_table(lake, features_dir=settings.features_dir, as_of=instant)
         feature_store.apply(settings, objects(settings))
         feature_store.materialize(settings)
         assert_same(settings)
