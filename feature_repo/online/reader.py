@@ -165,9 +165,10 @@ def _block(
 
 
 def _verdict(events: Micros, ttl_us: int | None, now: int, latest: int) -> NDArray[np.uint8] | None:
-    good = usable(events, oldest_us=None if ttl_us is None else now - ttl_us, latest_us=latest) & (events != 0)
-    if good.all():
-        return None
+    oldest = None if ttl_us is None else now - ttl_us
+    if not len(events) or (events.max() <= latest and events.min() >= max(oldest or 1, 1)):
+        return None  # all may be used, which two looks tell
+    good = usable(events, oldest_us=oldest, latest_us=latest) & (events != 0)
     verdict = np.where(good, 0, Status.OUTSIDE_MAX_AGE).astype(np.uint8)
     verdict[events == 0] = Status.NOT_FOUND
     return verdict

@@ -157,8 +157,8 @@ def deliveries(draw):
                     unique_by=lambda version: tuple(version.values()),
                 )
             )
-            seconds = sorted(draw(st.lists(st.integers(0, 3000), min_size=len(versions) * 2, max_size=6, unique=True)))
-            # Every version is sent at least once and perhaps again later, before the next one.
+            seconds = sorted(draw(st.lists(st.integers(0, 1700), min_size=len(versions) * 2, max_size=6, unique=True)))
+            # Within the hour before NOW. Every version is sent at least once and perhaps again before the next one.
             for (at, again), version in zip(pairwise(seconds), versions, strict=False):
                 events.append((at * 2, line(basket, product, **version)))
                 if draw(st.booleans()):
