@@ -1,5 +1,6 @@
 """Reads serialised values out of Redis: one command per entity, one round trip for all."""
 
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate, chain
 from typing import Any
@@ -21,11 +22,13 @@ class RedisValues:
     def __init__(self, client: Any) -> None:
         self._client = client
         self._by_field: set[Lookup] = set()
+        self._idle: deque[Any] = deque()
 
     def fetch(self, plan: ReadPlan, keys: Sequence[Sequence[bytes]]) -> list[RawView]:
         """Every view of the plan, in order; errors of redis-py pass through."""
         asked = [[redis_key(key, plan.project) for key in group] for group in keys]
-        by_field = [lookup in self._by_field for lookup in plan.lookups]
+        known = self._by_field
+        by_field = [bool(known) and lookup in known for lookup in plan.lookups]
         replies = iter(self._replies(plan, asked, by_field))
         found: dict[int, RawView] = {}
         for lookup, group, is_by_field in zip(plan.lookups, asked, by_field, strict=True):
@@ -37,8 +40,7 @@ class RedisValues:
     def _replies(self, plan: ReadPlan, asked: Sequence[Sequence[bytes]], by_field: Sequence[bool]) -> list[Any]:
         # A pipeline of redis-py packs every field of every command anew, which takes longer than Redis to answer.
         commands = chain.from_iterable(_commands(*each) for each in zip(plan.lookups, asked, by_field, strict=True))
-        pool = self._client.connection_pool
-        connection = pool.get_connection()
+        connection = self._connection()
         try:
             connection.send_packed_command([b"".join(commands)])
             return [connection.read_response(disable_decoding=True) for group in asked for _ in group]
@@ -46,7 +48,22 @@ class RedisValues:
             connection.disconnect()  # answers that were not read would be taken for those of the next request
             raise
         finally:
-            pool.release(connection)
+            self._idle.append(connection)
+
+    def _connection(self) -> Any:
+        # Taking one from the pool and giving it back takes a third of a small read; what it checks is checked here.
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            return self._client.connection_pool.get_connection()
+        try:
+            is_fit = not connection.can_read()
+        except Exception:  # noqa: BLE001 # however redis-py says that the server closed it meanwhile
+            is_fit = False
+        if not is_fit:
+            connection.disconnect()
+        connection.connect()
+        return connection
 
     def _picked(self, hashes: Sequence[Any], lookup: Lookup) -> list[Sequence[Raw]]:
         """Columns of the wanted fields out of whole hashes; the next reads go by field where most is not wanted."""
