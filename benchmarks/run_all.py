@@ -34,8 +34,13 @@ def main(*, measure: bool) -> None:
         "One script per claim; peers and ours run in interleaved blocks on the same data.",
     ]
     for script in SCRIPTS:
-        page += ["", *_section(json.loads((HERE / "results" / f"{script}.json").read_text()))]
+        result = HERE / "results" / f"{script}.json"
+        page += ["", *(_section(json.loads(result.read_text())) if result.exists() else _absent(script))]
     (HERE / "README.md").write_text("\n".join(page) + "\n")
+
+
+def _absent(script: str) -> list[str]:
+    return [f"## {script}", f"No result of this machine: `python benchmarks/{script}.py` measures it."]
 
 
 def _section(result: dict[str, object]) -> list[str]:
