@@ -62,7 +62,7 @@ class Store:
     """One filled online store, seen by Feast's class and by ours; the thirty features are spread over the views."""
 
     def __init__(self, folder: Path, kind: str, online: dict[str, Any], *, views: int) -> None:
-        project = f"{kind}_{views}"
+        project = f"bench_{kind}_{views}"
         online = online or {"path": str(folder / f"{project}.db")}
         ours = f"feature_repo.online.{kind}.Guarded{kind.title()}OnlineStore"
         self._ours = opened(folder, project, online | {"type": ours, "business_time": NOW.isoformat()})
