@@ -127,8 +127,10 @@ def test_the_command_too_refuses_to_take_a_registered_feature_away(settings, fol
     store = feature_store.open_store(settings)
     wider = store.get_feature_view("ppg_trend")
     wider.features = [*wider.features, Field(name="price_lag_9", dtype=Float64)]
+    wider.projection.features = wider.features  # what a service hands out
     others = [o for o in repository.objects(settings) if o.name not in {"ppg_trend", DEMAND_SERVING}]
-    feature_store.apply(settings, [wider, FeatureService(name=DEMAND_SERVING, features=[wider]), *others])
+    served = [wider, *(o for o in others if o.name in {view.name for view in VIEWS})]
+    feature_store.apply(settings, [wider, FeatureService(name=DEMAND_SERVING, features=served), *others])
     for command in ("plan", "apply"):
         said = feast(settings, folders[1], command, fails=True)
         assert f"service {DEMAND_SERVING}: feature ppg_trend.price_lag_9 is gone" in said
