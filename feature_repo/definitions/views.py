@@ -21,7 +21,8 @@ def source(view: View, settings: Settings) -> DataSource:
     The one place that depends on the engine: Feast's Spark store takes nothing but a SparkSource.
     """
     common: dict[str, Any] = {
-        "name": f"{view.name}_table",
+        # Feast's registry cannot put a source of one kind in the place of one of another kind.
+        "name": f"{view.name}_{'spark_' if settings.offline_engine == 'spark' else ''}table",
         "path": str(table_path(settings.features_dir, view.name)),
         "timestamp_field": "event_timestamp",
         "created_timestamp_column": "created_timestamp",
