@@ -147,7 +147,7 @@ def recomputed(lake: Lake, *, as_of: datetime) -> pa.Table:
 
 
 def write_table(lake: Lake, *, features_dir: Path, as_of: datetime) -> int:
-    """Replace the table that Feast reads by the open week as of `as_of`; returns its rows.
+    """Replace the table that Feast reads by the open week as of `as_of`, unless it says the same; returns its rows.
 
     It holds no history: of a week that has closed the batch views tell what is left to know.
     """
@@ -155,7 +155,9 @@ def write_table(lake: Lake, *, features_dir: Path, as_of: datetime) -> int:
 
     target = table_path(features_dir, VIEW.name) / "features.parquet"
     target.parent.mkdir(parents=True, exist_ok=True)
-    rows = recomputed(lake, as_of=as_of)
+    rows = recomputed(lake, as_of=as_of).sort_by([(key, "ascending") for key in VIEW.entities])
+    if target.exists() and pq.read_table(target).equals(rows):
+        return len(rows)
     partial = target.with_suffix(".partial")
     pq.write_table(rows, partial)
     partial.replace(target)

@@ -135,6 +135,16 @@ def test_the_table_for_feast_holds_what_the_batch_computes(lake, tmp_path):
     assert cells(read) == cells(week.rows()) == cells(recomputed(lake, as_of=NOW))
 
 
+def test_a_table_that_says_the_same_is_left_as_it_is(lake, tmp_path):
+    features = tmp_path / "features"
+    written = [write_table(lake, features_dir=features, as_of=NOW)]
+    (file,) = features.rglob("*.parquet")
+    before = file.stat().st_mtime_ns
+    written.append(write_table(lake, features_dir=features, as_of=NOW))
+    assert written == [len(MANAGED)] * 2
+    assert file.stat().st_mtime_ns == before
+
+
 @st.composite
 def deliveries(draw):
     """(every event as (seconds, line), the batches in which they are delivered): corrections, copies, any order."""
