@@ -83,6 +83,11 @@ def known_field(view: str) -> bytes:
     return f"_known:{view}".encode()
 
 
+def packed(part: bytes) -> bytes:
+    """One part of a command in Redis's own protocol."""
+    return b"$%d\r\n%b\r\n" % (len(part), part)
+
+
 def table_name(project: str, view: str) -> str:
     """Table of one view in SQLite and Postgres."""
     return f"{project}_{view}"

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
-from feature_repo.online.layout import EntityKeyLayout, KeyKind, event_field, value_field
+from feature_repo.online.layout import EntityKeyLayout, KeyKind, event_field, packed, value_field
 
 if TYPE_CHECKING:
     from feast import FeatureService
@@ -116,11 +116,6 @@ class ReadPlan:
             return cls(raw["project"], tuple(_view_of(view) for view in raw["views"]))
         except (KeyError, TypeError, ValueError) as error:
             raise PlanError(f"this is not a read plan: {type(error).__name__}: {error}") from error
-
-
-def packed(part: bytes) -> bytes:
-    """One part of a command in Redis's own protocol."""
-    return b"$%d\r\n%b\r\n" % (len(part), part)
 
 
 def compile_plan(

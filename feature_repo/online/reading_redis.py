@@ -6,8 +6,8 @@ from itertools import accumulate, chain
 from typing import Any
 
 from feature_repo.online.decoding import Raw, event_times
-from feature_repo.online.layout import redis_key
-from feature_repo.online.plan import Lookup, ReadPlan, packed
+from feature_repo.online.layout import packed, redis_key
+from feature_repo.online.plan import Lookup, ReadPlan
 from feature_repo.online.reader import RawView
 
 # Redis keeps a small hash as a list and walks it once per field that HMGET names: handing over the whole of it takes

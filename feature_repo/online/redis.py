@@ -18,7 +18,7 @@ from pydantic import model_validator
 
 from feature_repo.online.batch import Rows
 from feature_repo.online.guard import ConflictError, GuardedStore, Read, WriteContract, served, stored_name
-from feature_repo.online.layout import event_field, known_field, value_field
+from feature_repo.online.layout import event_field, known_field, packed, value_field
 from feature_repo.online.planned_reads import PlannedReads
 from feature_repo.online.reading_redis import RedisValues
 from feature_repo.online.rules import UNKNOWN, Micros
@@ -124,7 +124,7 @@ class RedisSession:
     def known(self, keys: Sequence[bytes]) -> tuple[Micros, Micros]:
         """Event and created time stored for each entity; whoever changes one from here on makes `put` fail."""
         names = self._names(keys)
-        fields = _bulk(event_field(self._view)) + _bulk(known_field(self._view))
+        fields = packed(event_field(self._view)) + packed(known_field(self._view))
         watch = b"*%d\r\n$5\r\nWATCH\r\n" % (len(names) + 1) + b"".join(names)
         look = b"*4\r\n$5\r\nHMGET\r\n"
         looks = look + (fields + look).join(names) + fields
@@ -141,7 +141,7 @@ class RedisSession:
         names = self._names(rows.keys)
         commands, count = self._writes(names, rows), len(names)
         if self._ttl is not None:
-            seconds = _bulk(b"%d" % self._ttl)
+            seconds = packed(b"%d" % self._ttl)
             commands += b"".join([b"*3\r\n$6\r\nEXPIRE\r\n" + name + seconds for name in names])
             count *= 2
         *_, done = self._run(b"*1\r\n$5\r\nMULTI\r\n" + commands + b"*1\r\n$4\r\nEXEC\r\n", count + 2)
@@ -152,14 +152,14 @@ class RedisSession:
 
     def _writes(self, names: Sequence[bytes], rows: Rows) -> bytes:
         command = b"*%d\r\n$4\r\nHSET\r\n" % (2 + 2 * (len(rows.values) + 2))
-        event_head, known_head = _bulk(event_field(self._view)), _bulk(known_field(self._view))
+        event_head, known_head = packed(event_field(self._view)), packed(known_field(self._view))
         times = [
-            event_head + _timestamp(event) + known_head + _bulk(_KNOWN.pack(event, created))
+            event_head + _timestamp(event) + known_head + packed(_KNOWN.pack(event, created))
             for event, created in zip(rows.event.tolist(), rows.created.tolist(), strict=True)
         ]
         columns: list[Iterable[bytes]] = [repeat(command, len(names)), names]
         for feature, values in rows.values.items():
-            columns += _argument(_bulk(value_field(self._view, feature)), values)
+            columns += _argument(packed(value_field(self._view, feature)), values)
         return b"".join(chain.from_iterable(zip(*columns, times, strict=True)))
 
     def _names(self, keys: Sequence[bytes]) -> list[bytes]:
@@ -174,10 +174,6 @@ class RedisSession:
         for failure in (reply for reply in received if isinstance(reply, Exception)):
             raise failure
         return received
-
-
-def _bulk(argument: bytes) -> bytes:
-    return b"$%d\r\n%b\r\n" % (len(argument), argument)
 
 
 def _argument(field: bytes, values: Sequence[bytes]) -> list[Iterable[bytes]]:
@@ -201,7 +197,7 @@ def _times(event: bytes | None, known: bytes | None) -> tuple[int, int]:
 
 @lru_cache(maxsize=100_000)
 def _timestamp(us: int) -> bytes:
-    return _bulk(Timestamp(seconds=us // _SECOND, nanos=us % _SECOND * 1000).SerializeToString())
+    return packed(Timestamp(seconds=us // _SECOND, nanos=us % _SECOND * 1000).SerializeToString())
 
 
 @lru_cache(maxsize=100_000)
