@@ -9,12 +9,12 @@ from feast.infra.compute_engines.local.job import LocalMaterializationJob
 from feast.infra.registry.base_registry import BaseRegistry
 from pydantic import AwareDatetime
 
-from feature_repo.interval import known_interval
+from feature_repo.interval import known_interval, start_within_age
 from feature_repo.latest_rows import latest_rows
 from feature_repo.offline.parquet_source import ParquetSource, is_parquet
 from feature_repo.online.batch import KEY_KINDS, OnlineBatch
 from feature_repo.online.guard import GuardedStore
-from poplift.clock import wall_now
+from poplift.clock import present
 
 
 class BusinessTimeEngineConfig(LocalComputeEngineConfig):  # type: ignore[misc]
@@ -58,15 +58,9 @@ class BusinessTimeEngine(LocalComputeEngine):  # type: ignore[misc]
         )
 
     def _write_latest(self, task: MaterializationTask) -> None:
-        """Write the newest row of every entity, batch by batch; what a killed run wrote is written again unchanged.
-
-        The interval reaches back to the age limit: a row about a time before the last run that became known only
-        after it would otherwise be missed for ever.
-        """
+        """Write the newest row of every entity, batch by batch; what a killed run wrote is written again unchanged."""
         view, config = task.feature_view, self.repo_config
-        start = min(task.start_time, task.end_time - view.ttl) if view.ttl else task.start_time
-        business_time = config.batch_engine.business_time
-        known_by = wall_now() if business_time == "now" else business_time
+        start, known_by = start_within_age(task), present(config.batch_engine.business_time)
         source = ParquetSource(view.name, view.batch_source, str(config.repo_path))
         with latest_rows(view, source, start=start, end=task.end_time, known_by=known_by) as latest:
             bar = task.tqdm_builder(latest.count) if task.tqdm_builder else None

@@ -11,8 +11,8 @@ from feast.infra.registry.base_registry import BaseRegistry
 from pydantic import AwareDatetime
 from pyspark.sql import SparkSession
 
-from feature_repo.interval import known_interval
-from poplift.clock import wall_now
+from feature_repo.interval import known_interval, start_within_age
+from poplift.clock import present
 from poplift.spark import spark_session
 
 
@@ -36,11 +36,8 @@ class BusinessTimeSparkEngine(SparkComputeEngine):  # type: ignore[misc]
         known = known_interval(task, business_time=business_time)
         view = copy.copy(known.feature_view)
         if view.batch_source.created_timestamp_column:
-            by = wall_now() if business_time == "now" else business_time
             created = view.batch_source.created_timestamp_column
             created = view.batch_source.field_mapping.get(created, created)
-            view.filter = f"{created} IS NULL OR {created} <= TIMESTAMP '{by.isoformat()}'"
-        start = min(known.start_time, known.end_time - view.ttl) if view.ttl else known.start_time
-        return super()._materialize_one(
-            registry, dataclasses.replace(known, feature_view=view, start_time=start), **kwargs
-        )
+            view.filter = f"{created} IS NULL OR {created} <= TIMESTAMP '{present(business_time).isoformat()}'"
+        known = dataclasses.replace(known, feature_view=view, start_time=start_within_age(known))
+        return super()._materialize_one(registry, known, **kwargs)

@@ -28,6 +28,8 @@ ENVIRONMENT.update(
     DO_NOT_TRACK="1",
 )
 time.tzset()
+# It decides at import where counters live, and Feast, which some test modules import first, would send it astray.
+import prometheus_client  # noqa: E402, F401
 
 LOOPBACK = ("127.", "::1", "localhost")
 POSTGRES = ("127.0.0.1", 5432)

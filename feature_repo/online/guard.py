@@ -15,18 +15,20 @@ import pandas as pd
 import pyarrow as pa
 from feast import FeatureView, RepoConfig
 from feast.infra.online_stores.helpers import compute_versioned_name
+from feast.infra.online_stores.online_store import OnlineStore
 from feast.protos.feast.types.Value_pb2 import Value
 from pydantic import AwareDatetime, BaseModel, Field
 
 from feature_repo.online.batch import OnlineBatch, Rows, rows_of_protos
-from feature_repo.online.rules import EPOCH, Micros, micros, newest, usable, wins
-from poplift.clock import wall_now
+from feature_repo.online.rules import Micros, micros, newest, usable, wins
+from poplift.clock import present
 from poplift.write_report import WriteReport
 
 log = logging.getLogger(__name__)
 # An entity's row as Feast's stores return it: event time and values by feature, or neither.
 Read = tuple[datetime | None, dict[str, Value] | None]
 _SECOND = 1_000_000
+_MICROSECOND = timedelta(microseconds=1)
 
 
 class WriteContract(BaseModel):
@@ -39,11 +41,15 @@ class WriteContract(BaseModel):
 
     def present_us(self) -> int:
         """Business time in microseconds since 1970."""
-        return micros(wall_now() if self.business_time == "now" else self.business_time)
+        return micros(present(self.business_time))
 
     def latest_us(self) -> int:
         """The last event time that is accepted and served."""
         return self.present_us() + int(self.allowed_skew_seconds * _SECOND)
+
+    def oldest_us(self, ttl: timedelta | None) -> int | None:
+        """The first event time that is served under this age limit; None: there is no limit."""
+        return self.present_us() - ttl // _MICROSECOND if ttl else None
 
 
 class ConflictError(Exception):
@@ -60,7 +66,7 @@ class Session(Protocol):
         """Store these rows, whatever is there; raises ConflictError when that would no longer be atomic."""
 
 
-class GuardedStore:
+class GuardedStore(OnlineStore):  # type: ignore[misc]
     """Writes through the rules, reads through the age limit; each store adds how it keeps a batch atomic."""
 
     batch_rows: int
@@ -102,6 +108,28 @@ class GuardedStore:
         """The same for Feast's server, in a thread: there is one guard, not two."""
         await asyncio.to_thread(self.online_write_batch, config, table, data, progress)
 
+    def online_read(
+        self,
+        config: RepoConfig,
+        table: FeatureView,
+        entity_keys: list[Any],
+        requested_features: list[str] | None = None,
+    ) -> list[Read]:
+        """Values by entity under the age limit; see `served` for what is out of it."""
+        rows = super().online_read(config, table, entity_keys, requested_features or _every(table))
+        return served(rows, contract=config.online_store, ttl=table.ttl)
+
+    async def online_read_async(
+        self,
+        config: RepoConfig,
+        table: FeatureView,
+        entity_keys: list[Any],
+        requested_features: list[str] | None = None,
+    ) -> list[Read]:
+        """The same without blocking the event loop."""
+        rows = await super().online_read_async(config, table, entity_keys, requested_features or _every(table))
+        return served(rows, contract=config.online_store, ttl=table.ttl)
+
     def _write(self, config: RepoConfig, view: FeatureView, rows: Rows, refused: Mapping[str, int]) -> WriteReport:
         if refused:
             reasons = ", ".join(f"{count} {reason}" for reason, count in refused.items())
@@ -136,14 +164,18 @@ def stored_name(config: RepoConfig, view: FeatureView) -> str:
     return str(compute_versioned_name(view, config.registry.enable_online_feature_view_versioning))
 
 
+def _every(view: FeatureView) -> list[str]:
+    # Feast's query of Postgres cannot do without the names.
+    return [feature.name for feature in view.features]
+
+
 def served(rows: Sequence[Read], *, contract: WriteContract, ttl: timedelta | None) -> list[Read]:
     """Rows as they may be served: an unknown entity is (None, None); one out of the age limit keeps its event time
     and has null for every value, which Feast's `online_read` cannot tell from a stored null (statuses can).
     """
     known = [(time, values) for time, values in rows if time is not None and values]
     event = np.array([micros(time) for time, _ in known], dtype=np.int64)
-    oldest = contract.present_us() - micros(EPOCH + ttl) if ttl else None
-    fresh = iter(usable(event, oldest_us=oldest, latest_us=contract.latest_us()).tolist())
+    fresh = iter(usable(event, oldest_us=contract.oldest_us(ttl), latest_us=contract.latest_us()).tolist())
     return [_served(time, values, fresh) if time is not None and values else (None, None) for time, values in rows]
 
 

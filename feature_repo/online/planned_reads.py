@@ -1,10 +1,12 @@
 """The reading half of poplift's online stores: Feast's own entry points, served by compiled plans."""
 
 import asyncio
+from abc import abstractmethod
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
+import numpy as np
 from feast import FeatureService
 from feast.infra.online_stores.online_store import OnlineStore
 from feast.online_response import OnlineResponse
@@ -14,8 +16,7 @@ from feature_repo.online.decoding import Status
 from feature_repo.online.feast_answer import answer
 from feature_repo.online.plan import PlanError, ReadPlan, compile_plan
 from feature_repo.online.reader import EntityError, PlanReader, StoredValues
-
-MICROSECOND = timedelta(microseconds=1)
+from feature_repo.online.rules import usable
 
 
 class PlannedReads(OnlineStore):  # type: ignore[misc]
@@ -28,9 +29,9 @@ class PlannedReads(OnlineStore):  # type: ignore[misc]
     _plans: CurrentPlans | None = None
     _stored: StoredValues | None = None
 
+    @abstractmethod
     def stored_values(self, config: Any) -> StoredValues:
         """The raw read of this store; asked for once."""
-        raise NotImplementedError
 
     def reader(self, config: Any, registry: Any, *, project: str, service: str) -> PlanReader:
         """A reader of the feature service of this name; errors of the registry and PlanError pass through."""
@@ -67,27 +68,9 @@ class PlannedReads(OnlineStore):  # type: ignore[misc]
             include_feature_view_version_metadata,
         )
 
-    async def get_online_features_async(  # noqa: PLR0917 - Feast's signature
-        self,
-        config: Any,
-        features: list[str] | FeatureService,
-        entity_rows: Sequence[Mapping[str, Any]] | Mapping[str, Any],
-        registry: Any,
-        project: str,
-        full_feature_names: bool = False,
-        include_feature_view_version_metadata: bool = False,
-    ) -> OnlineResponse:
+    async def get_online_features_async(self, *args: Any, **kwargs: Any) -> OnlineResponse:
         """The same in a thread."""
-        return await asyncio.to_thread(
-            self.get_online_features,
-            config,
-            features,
-            entity_rows,
-            registry,
-            project,
-            full_feature_names,
-            include_feature_view_version_metadata,
-        )
+        return await asyncio.to_thread(self.get_online_features, *args, **kwargs)
 
     def _read_features_per_fv(  # noqa: PLR0917 - Feast's signature
         self,
@@ -180,8 +163,8 @@ def _columns(plan: ReadPlan, rows: Sequence[Mapping[str, Any]] | Mapping[str, An
 
 def _say_why(vector: Any, ttl: timedelta | None, contract: Any) -> None:
     """Replace the status of values that are withheld or null."""
+    events = np.array([time.ToMicroseconds() for time in vector.event_timestamps], dtype=np.int64)
+    fresh = usable(events, oldest_us=contract.oldest_us(ttl), latest_us=contract.latest_us())
     for row, value in enumerate(vector.values):
         if vector.statuses[row] == Status.PRESENT and value.WhichOneof("val") is None:
-            event = vector.event_timestamps[row].ToMicroseconds()
-            good = event <= contract.latest_us() and (not ttl or event >= contract.present_us() - ttl // MICROSECOND)
-            vector.statuses[row] = Status.NULL_VALUE if good else Status.OUTSIDE_MAX_AGE
+            vector.statuses[row] = Status.NULL_VALUE if fresh[row] else Status.OUTSIDE_MAX_AGE

@@ -17,7 +17,7 @@ from psycopg import Connection, sql
 from pydantic import model_validator
 
 from feature_repo.online.batch import Rows
-from feature_repo.online.guard import GuardedStore, Read, WriteContract, served, stored_name
+from feature_repo.online.guard import GuardedStore, WriteContract, stored_name
 from feature_repo.online.layout import table_name
 from feature_repo.online.planned_reads import PlannedReads
 from feature_repo.online.reading_postgres import PostgresValues
@@ -67,30 +67,6 @@ class GuardedPostgresOnlineStore(PlannedReads, GuardedStore, PostgreSQLOnlineSto
         with self._get_conn(config) as connection:
             connection.execute(sql.SQL("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE").format(name))
             yield PostgresSession(connection, name)
-
-    def online_read(
-        self,
-        config: RepoConfig,
-        table: FeatureView,
-        entity_keys: list[Any],
-        requested_features: list[str] | None = None,
-    ) -> list[Read]:
-        """Values by entity under the age limit; see `guard.served` for what is out of it."""
-        features = requested_features or [feature.name for feature in table.features]  # Feast's query cannot do without
-        rows = super().online_read(config, table, entity_keys, features)
-        return served(rows, contract=config.online_store, ttl=table.ttl)
-
-    async def online_read_async(
-        self,
-        config: RepoConfig,
-        table: FeatureView,
-        entity_keys: list[Any],
-        requested_features: list[str] | None = None,
-    ) -> list[Read]:
-        """The same without blocking the event loop."""
-        features = requested_features or [feature.name for feature in table.features]
-        rows = await super().online_read_async(config, table, entity_keys, features)
-        return served(rows, contract=config.online_store, ttl=table.ttl)
 
     def close(self) -> None:
         """Give the connections back to the server; the next use opens new ones."""

@@ -17,7 +17,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from pydantic import model_validator
 
 from feature_repo.online.batch import Rows
-from feature_repo.online.guard import ConflictError, GuardedStore, Read, WriteContract, served, stored_name
+from feature_repo.online.guard import ConflictError, GuardedStore, Read, WriteContract, stored_name
 from feature_repo.online.layout import event_field, known_field, packed, value_field
 from feature_repo.online.planned_reads import PlannedReads
 from feature_repo.online.reading_redis import RedisValues
@@ -76,28 +76,6 @@ class GuardedRedisOnlineStore(PlannedReads, GuardedStore, RedisOnlineStore):  # 
             raise
         finally:
             pool.release(connection)
-
-    def online_read(
-        self,
-        config: RepoConfig,
-        table: FeatureView,
-        entity_keys: list[Any],
-        requested_features: list[str] | None = None,
-    ) -> list[Read]:
-        """Values by entity under the age limit; see `guard.served` for what is out of it."""
-        rows = super().online_read(config, table, entity_keys, requested_features)
-        return served(rows, contract=config.online_store, ttl=table.ttl)
-
-    async def online_read_async(
-        self,
-        config: RepoConfig,
-        table: FeatureView,
-        entity_keys: list[Any],
-        requested_features: list[str] | None = None,
-    ) -> list[Read]:
-        """The same without blocking the event loop."""
-        rows = await super().online_read_async(config, table, entity_keys, requested_features)
-        return served(rows, contract=config.online_store, ttl=table.ttl)
 
     def _get_features_for_entity(
         self, values: Sequence[bytes | None], feature_view: str, requested_features: list[str]
