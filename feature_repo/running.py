@@ -13,7 +13,6 @@ import ibis
 import pyarrow as pa
 
 from feature_repo.catalog import RUNNING_VIEWS
-from feature_repo.online.batch import OnlineBatch
 from feature_repo.transformations.outlet_ppg_running import CELL, LINE, outlet_ppg_running
 from feature_repo.versions import table_path
 from poplift.arrivals import (
@@ -29,7 +28,7 @@ from poplift.arrivals import (
 )
 from poplift.contracts.schema import Kind
 from poplift.contracts.tables import contract
-from poplift.feature_store import FeatureStoreError, open_store
+from poplift.feature_store import FeatureStoreError, OnlineWriter
 from poplift.lake import Lake
 from poplift.settings import Settings
 
@@ -110,26 +109,19 @@ class RunningWeek:
         self._connection.sql(f"CREATE OR REPLACE TEMP TABLE {table} AS {query}")
 
 
-class OnlineRows:
+class RunningWriter:
     """Writes rows of the running view to the online store; made once per process, which takes seconds."""
 
     def __init__(self, settings: Settings) -> None:
         """Raises FeatureStoreError when the view is not registered."""
-        self._store = open_store(settings)
-        try:
-            self._view = self._store.get_feature_view(VIEW.name)
-        except Exception as error:
-            raise FeatureStoreError(
-                f"view {VIEW.name} is not in the registry: run `poplift features` ({error})"
-            ) from error
+        self._online = OnlineWriter(settings, view=VIEW.name)
 
     def write(self, rows: pa.Table) -> None:
         """Store rows with the columns of RunningWeek.rows; raises FeatureStoreError when the store does not."""
         if not len(rows):
             return
-        online = self._store.provider.online_store
         try:
-            online.write(self._store.config, self._view, OnlineBatch.of_table(self._view, rows))
+            self._online.write(rows)
         except Exception as error:
             raise FeatureStoreError(f"view {VIEW.name}: {len(rows)} rows were not written online ({error})") from error
 

@@ -14,7 +14,7 @@ from poplift.pseudonym import pseudonym
 from poplift.settings import Settings
 
 if TYPE_CHECKING:
-    from feature_repo.running import OnlineRows, RunningWeek
+    from feature_repo.running import RunningWeek, RunningWriter
     from poplift.stream import EventStream
 
 RUNNING_WEEK = "running-week"
@@ -36,7 +36,7 @@ class EventDoor:
         self._settings = settings
         self._lock = threading.Lock()
         self._stream: EventStream | None = None
-        self._online: OnlineRows | None = None
+        self._online: RunningWriter | None = None
         self._week: RunningWeek | None = None
 
     def receive(self, lines: Sequence[Mapping[str, Any]]) -> Received:
@@ -80,12 +80,12 @@ class EventDoor:
             raise
         return Received(taken.accepted, taken.duplicates, taken.refused)
 
-    def _opened(self, as_of: datetime) -> "tuple[OnlineRows, RunningWeek]":
+    def _opened(self, as_of: datetime) -> "tuple[RunningWriter, RunningWeek]":
         """The open week as the lake has it: another process may have taken the lines before these."""
-        from feature_repo.running import OnlineRows, RunningWeek
+        from feature_repo.running import RunningWeek, RunningWriter
 
         if self._online is None:
-            self._online = OnlineRows(self._settings)
+            self._online = RunningWriter(self._settings)
         if self._week is None:
             week = RunningWeek(Lake(self._settings.lake_dir, threads=1), as_of=as_of)
             self._online.write(week.rows())

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from datetime import datetime
 
-from feature_repo.running import OnlineRows
+from feature_repo.running import RunningWriter
 from flows.steps.progress import Progress, silent
 from flows.steps.stream import Consumer, Streamed, open_stream, stopped_by_signals
 from poplift.contracts.tables import POS_LINES
@@ -28,7 +28,7 @@ def replay_week(settings: Settings, progress: Progress = silent, *, week: int, r
     stream = open_stream(settings)
     with stopped_by_signals() as stopping:
         sender = threading.Thread(target=send, args=(open_stream(settings), lines, rate, stopping), daemon=True)
-        consumer = Consumer(settings, stream, OnlineRows(settings), progress=progress, stopping=stopping)
+        consumer = Consumer(settings, stream, RunningWriter(settings), progress=progress, stopping=stopping)
         sender.start()
         return consumer.run(ends=lambda: not sender.is_alive())
 

@@ -17,7 +17,7 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from feature_repo.running import OnlineRows, RunningWeek
+from feature_repo.running import RunningWeek, RunningWriter
 from flows.steps.progress import Progress, silent
 from poplift.arrivals import Arrival
 from poplift.feature_store import FeatureStoreError
@@ -199,7 +199,7 @@ def consume(settings: Settings, progress: Progress = silent, *, once: bool = Fal
     """Consume the stream until Ctrl-C, or with `once` until it is empty; the batch at hand is finished first."""
     stream = open_stream(settings)
     with stopped_by_signals() as stopping:
-        consumer = Consumer(settings, stream, OnlineRows(settings), progress=progress, stopping=stopping)
+        consumer = Consumer(settings, stream, RunningWriter(settings), progress=progress, stopping=stopping)
         return consumer.run(ends=_always if once else None)
 
 

@@ -5,7 +5,7 @@ import signal
 import sys
 from pathlib import Path
 
-from feature_repo.running import OnlineRows, RunningWeek
+from feature_repo.running import RunningWeek, RunningWriter
 from flows.steps.stream import Consumer
 from poplift.lake import Lake
 from poplift.settings import load_settings
@@ -16,7 +16,7 @@ from tests.live_week import NOW
 # Place → the method around which it lies, whether death comes after the call, and at which call.
 PLACES = {
     "taken, not online": (RunningWeek, "take", True, 2),
-    "online, not landed": (OnlineRows, "write", True, 3),
+    "online, not landed": (RunningWriter, "write", True, 3),
     "half of the landing done": (Lake, "append", True, 1),
     "landed, not finished": (RedisStream, "finish", False, 1),
     "finished": (RedisStream, "finish", True, 1),
@@ -43,7 +43,7 @@ def die_at(place):
 def main(home, redis_url, place):
     """Consume until death, or for ever where the place is 'nowhere'."""
     settings = load_settings(home=Path(home), database_prefix="live", redis_url=redis_url, business_time=NOW)
-    consumer = Consumer(settings, stream(settings), OnlineRows(settings), pace=QUICK)
+    consumer = Consumer(settings, stream(settings), RunningWriter(settings), pace=QUICK)
     if place != "nowhere":
         die_at(place)
     sys.stdout.write("ready\n")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from feature_repo.running import OnlineRows
+from feature_repo.running import RunningWriter
 from flows.steps.stream import Consumer
 from poplift.lake import Lake
 from poplift.settings import child_environment
@@ -45,7 +45,7 @@ def wait_until(true, what):
 
 def finish(settings):
     """A consumer that nobody kills, until nothing is left."""
-    return Consumer(settings, stream(settings), OnlineRows(settings), pace=QUICK).run(ends=lambda: True)
+    return Consumer(settings, stream(settings), RunningWriter(settings), pace=QUICK).run(ends=lambda: True)
 
 
 @pytest.fixture(scope="module")
@@ -171,7 +171,7 @@ def test_a_redis_killed_and_started_again_loses_nothing(tmp_path, durable, undis
     start, kill = durable
     settings = live_home(tmp_path / "var", start())
     said = []
-    consumer = Consumer(settings, stream(settings), OnlineRows(settings), pace=QUICK, progress=said.append)
+    consumer = Consumer(settings, stream(settings), RunningWriter(settings), pace=QUICK, progress=said.append)
     thread = threading.Thread(target=consumer.run)
     thread.start()
     try:

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from feature_repo.running import OnlineRows
+from feature_repo.running import RunningWriter
 from flows.steps.replay import ReplayError, lines_of, send
 from flows.steps.stream import Consumer, consume
 from poplift import clock
@@ -32,7 +32,7 @@ def plain(own_redis):
 
 
 def drain(settings, **more):
-    consumer = Consumer(settings, stream(settings), OnlineRows(settings), pace=QUICK, **more)
+    consumer = Consumer(settings, stream(settings), RunningWriter(settings), pace=QUICK, **more)
     return consumer.run(ends=lambda: True)
 
 
@@ -119,7 +119,7 @@ def test_the_options_of_feasts_connection_string_are_understood(own_redis):
 def test_a_stopped_consumer_finishes_its_batch_and_lets_the_next_one_in_at_once(settings):
     stream(settings).append(some_lines(30))
     stopping = threading.Event()
-    consumer = Consumer(settings, stream(settings), OnlineRows(settings), pace=QUICK, stopping=stopping)
+    consumer = Consumer(settings, stream(settings), RunningWriter(settings), pace=QUICK, stopping=stopping)
     thread = threading.Thread(target=consumer.run)
     thread.start()
     while consumer.done.lines < 33 and thread.is_alive():
@@ -147,7 +147,7 @@ class Failing:
 def test_an_online_store_that_is_down_is_waited_for_and_then_has_everything(settings):
     stream(settings).append(some_lines(30))
     said = []
-    writer = Failing(OnlineRows(settings), times=2)
+    writer = Failing(RunningWriter(settings), times=2)
     consumer = Consumer(settings, stream(settings), writer, pace=QUICK, progress=said.append)
     thread = threading.Thread(target=consumer.run)
     thread.start()

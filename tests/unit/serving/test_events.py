@@ -33,7 +33,7 @@ class Online:
 def online(monkeypatch):
     """Stands for the online store; everything else is real."""
     store = Online()
-    monkeypatch.setattr("feature_repo.running.OnlineRows", lambda settings: store)
+    monkeypatch.setattr("feature_repo.running.RunningWriter", lambda settings: store)
     return store
 
 
