@@ -6,8 +6,8 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from measure import Result
-from point_in_time import FEAST, OURS, interval, refuse_differences, run, write_data
+from measure import Result, interval
+from point_in_time import FEAST, OURS, refuse_differences, run, write_data
 
 SHALLOW, DEEP = 10, 1000
 MOST = 1.5

@@ -2,18 +2,14 @@
 
 import argparse
 import json
-import shutil
-import socket
-import subprocess
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
-from measure import Result, process
-from point_in_time import FEATURES, interval
+from measure import Result, interval, process, redis_server
+from point_in_time import FEATURES
 
 OUTLETS = 500_000
 FASTER = {"redis": 10, "sqlite": 5}
@@ -93,23 +89,8 @@ def emptied(kind: str, folder: Path) -> Iterator[str]:
         for leftover in folder.glob("online.db*"):
             leftover.unlink()
         return
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
-    program = shutil.which("redis-server")
-    if program is None:
-        raise FileNotFoundError("redis-server is not installed")
-    server = subprocess.Popen(
-        [program, "--bind", "127.0.0.1", "--port", str(port), "--save", "", "--dir", str(folder)],
-        stdout=subprocess.DEVNULL,
-    )
-    try:
-        while socket.socket().connect_ex(("127.0.0.1", port)) != 0:
-            time.sleep(0.05)
-        yield f"127.0.0.1:{port}"
-    finally:
-        server.kill()
-        server.wait()
+    with redis_server(folder) as place:
+        yield place
 
 
 def run(arm: str, kind: str, data: Path, folder: Path) -> Mapping[str, object]:

@@ -1,13 +1,10 @@
 """Online reads of 30 features in three views: Feast's own store, ours through Feast, our reader, and bare HMGETs."""
 
 import argparse
-import socket
 import statistics
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,7 +14,7 @@ from feast import Entity, FeatureService, FeatureStore, FeatureView, Field, File
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Value
 from feast.types import Float64, Int64, String
-from measure import Result
+from measure import Result, redis_server
 
 GOALS = {1: 4, 100: 10, 1000: 12}
 CALLS = {1: 60, 100: 6, 1000: 2}
@@ -207,26 +204,6 @@ def percentiles(taken: list[list[float]]) -> tuple[str, str]:
     """Median and 99th percentile in milliseconds."""
     milliseconds = np.concatenate([np.array(block) for block in taken]) * 1e3
     return tuple(f"{np.percentile(milliseconds, q):.2f}" for q in (50, 99))  # type: ignore[return-value]
-
-
-@contextmanager
-def redis_server(folder: Path) -> Iterator[str]:
-    """host:port of a Redis of our own, without persistence."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
-    options = ["--bind", "127.0.0.1", "--port", str(port), "--save", "", "--dir", str(folder)]
-    process = subprocess.Popen(["redis-server", *options], stdout=subprocess.DEVNULL)
-    try:
-        for _ in range(100):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.05)
-        yield f"127.0.0.1:{port}"
-    finally:
-        process.kill()
-        process.wait()
 
 
 if __name__ == "__main__":

@@ -8,9 +8,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import duckdb
-import numpy as np
 import pyarrow.parquet as pq
-from measure import Result, process
+from measure import Result, interval, process
 
 FEATURES = tuple(f"f{i}" for i in range(8))
 FASTER, SMALLER, OF_THE_CEILING = 25, 5, 1.3
@@ -119,16 +118,6 @@ def refuse_differences(one: Path, other: Path) -> None:
     left, right = (pq.read_table(path).sort_by("row_id") for path in (one, other))
     if left.schema.names != right.schema.names or not left.equals(right.cast(left.schema)):
         raise ValueError(f"{one.name} and {other.name} do not hold the same answer")
-
-
-def interval(numerator: list[float], denominator: list[float]) -> tuple[float, float, float]:
-    """Ratio of the means and its 95 % interval: both sides resampled 10,000 times."""
-    random = np.random.default_rng(7)
-    above, below = (
-        random.choice(values, size=(10_000, len(values))).mean(axis=1) for values in (numerator, denominator)
-    )
-    low, high = np.quantile(above / below, [0.025, 0.975])
-    return statistics.mean(numerator) / statistics.mean(denominator), float(low), float(high)
 
 
 def measure_mode(

@@ -9,8 +9,6 @@ whose values are not those of a plain count of the lines, cell by cell, has no r
 
 import argparse
 import json
-import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -26,7 +24,7 @@ from pathlib import Path
 import numpy as np
 import redis
 from feast.protos.feast.types.Value_pb2 import Value
-from measure import Result
+from measure import Result, redis_server
 
 from feature_repo.catalog import RUNNING_VIEWS
 from feature_repo.definitions.repository import objects
@@ -171,7 +169,7 @@ def main(rate: int, seconds: int) -> None:
 
 def _measured(folder: Path, name: str, rate: int, seconds: int) -> tuple[list[float], float]:
     """Ages of the probed lines in seconds, and how many lines a second the arm takes when there is no end of them."""
-    with _redis(folder) as url:
+    with redis_server(folder) as url:
         settings = _home(folder, url)
         products, outlets = _assortment(settings)
         arm = Arm(url, settings.database_prefix, products, outlets)
@@ -249,24 +247,6 @@ def _consumer(folder: Path, settings: Settings, name: str, products: dict[str, s
         process.terminate()
         process.wait(60)
         log.close()
-
-
-@contextmanager
-def _redis(folder: Path) -> Iterator[str]:
-    program = shutil.which("redis-server")
-    if program is None:
-        raise SystemExit("redis-server is not installed: this benchmark starts its own")
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
-    options = ["--bind", "127.0.0.1", "--port", str(port), "--save", "", "--dir", str(folder)]
-    process = subprocess.Popen([program, *options], stdout=subprocess.DEVNULL)
-    try:
-        time.sleep(0.5)
-        yield f"127.0.0.1:{port}"
-    finally:
-        process.kill()
-        process.wait()
 
 
 if __name__ == "__main__":
