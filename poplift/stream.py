@@ -6,7 +6,7 @@ not finish, oldest first. Kafka does the same by the partitions of its consumer 
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
@@ -19,9 +19,6 @@ GROUP = "poplift"
 FIELD = "line"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 PAGE = 2000  # entries claimed or appended in one command
-# Deletes or prolongs the lease of its holder only.
-_RELEASE = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end return 0"
-_PROLONG = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('pexpire', KEYS[1], ARGV[2]) end return 0"
 
 
 class StreamError(Exception):
@@ -93,9 +90,9 @@ class RedisStream:
 
     def __init__(self, url: str, *, name: str, lease: timedelta = timedelta(seconds=10)) -> None:
         self.name = f"{name}:pos_lines"
-        self._lease = f"{name}:pos_lines:lease"
-        self._milliseconds = int(lease.total_seconds() * 1000)
         self._redis = client(url)
+        seconds = lease.total_seconds()
+        self._lease = self._redis.lock(f"{name}:pos_lines:lease", timeout=seconds, blocking=False, thread_local=False)
         self._me = uuid4().hex
 
     def append(self, payloads: Sequence[bytes]) -> None:
@@ -108,19 +105,18 @@ class RedisStream:
 
     def acquire(self) -> bool:
         """As EventStream; the lease ends by itself when its holder stops calling `keep`."""
-        is_free = self._asked(self._redis.set, self._lease, self._me, nx=True, px=self._milliseconds)
-        if not is_free and not self.keep():
+        if not self.keep() and not self._asked(self._lease.acquire):
             return False
         self._make_group()
         return True
 
     def keep(self) -> bool:
         """As EventStream."""
-        return bool(self._asked(self._redis.eval, _PROLONG, 1, self._lease, self._me, self._milliseconds))
+        return self._while_held(self._lease.reacquire)
 
     def release(self) -> None:
         """As EventStream."""
-        self._asked(self._redis.eval, _RELEASE, 1, self._lease, self._me)
+        self._while_held(self._lease.release)
 
     def unfinished(self) -> list[Message]:
         """As EventStream; only the holder of the lease may call it, for it takes from everybody."""
@@ -166,6 +162,18 @@ class RedisStream:
             name = _text(consumer["name"])
             if name != self._me and not consumer["pending"]:
                 self._asked(self._redis.xgroup_delconsumer, self.name, GROUP, name)
+
+    def _while_held(self, step: Callable[[], Any]) -> bool:
+        """Do this with the lease; False when it is not ours, or not any more."""
+        from redis.exceptions import LockError
+
+        try:
+            self._asked(step)
+        except StreamError as error:
+            if isinstance(error.__cause__, LockError):
+                return False
+            raise
+        return True
 
     def _asked(self, command: Any, *arguments: Any, **options: Any) -> Any:
         from redis.exceptions import RedisError
