@@ -1,9 +1,11 @@
 """How busy an outlet is, from all of its POS lines; shoppers only as counts."""
 
+from dataclasses import replace
+
 import ibis
 from ibis import _
 
-from feature_repo.transformations.panel import known_weeks, managed_products, stamped
+from feature_repo.transformations.panel import baskets, known_weeks, managed_products, stamped
 from feature_repo.transformations.sources import Sources
 
 
@@ -11,12 +13,13 @@ def outlet_trend(sources: Sources) -> ibis.Table:
     """Grain: managed outlet x week, weeks without a single basket included. Means over 4 and 13 weeks."""
     categories = managed_products(sources).select("category").distinct()
     in_category = sources.products.semi_join(categories, "category").select("product_id")
-    traffic = sources.pos_lines.group_by(["outlet_id", "week"]).aggregate(
-        baskets=_.basket_id.nunique(), shoppers=_.shopper_id.nunique()
+    cell_keys = ["outlet_id", "week"]
+    traffic = (
+        baskets(sources).group_by(cell_keys).aggregate(baskets=_.basket_id.nunique(), shoppers=_.shopper_id.nunique())
     )
     category = (
-        sources.pos_lines.semi_join(in_category, "product_id")
-        .group_by(["outlet_id", "week"])
+        baskets(replace(sources, pos_lines=sources.pos_lines.semi_join(in_category, "product_id")))
+        .group_by(cell_keys)
         .aggregate(category_baskets=_.basket_id.nunique())
     )
     cell = (

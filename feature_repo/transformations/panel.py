@@ -20,12 +20,21 @@ def managed_lines(sources: Sources) -> ibis.Table:
     return sources.pos_lines.inner_join(assortment, "product_id")
 
 
-def known_weeks(sources: Sources) -> ibis.Table:
+def baskets(sources: Sources) -> ibis.Table:
+    """Grain: one basket, by where, by whom and when. Columns: basket_id, outlet_id, shopper_id, week.
+
+    Counting baskets from here compares a seventh of the rows that counting them from the lines does.
+    """
+    return sources.pos_lines.select("basket_id", "outlet_id", "shopper_id", "week").distinct()
+
+
+def known_weeks(sources: Sources, sold: ibis.Table | None = None) -> ibis.Table:
     """Grain: one week whose sales have landed. Columns: week, closes_at.
 
-    The calendar also holds weeks to come; those have no sales yet, which is not the same as zero sales.
+    The calendar also holds weeks to come; those have no sales yet, which is not the same as zero sales. `sold` is
+    any table with the weeks of the lines, for a view that has one: DuckDB would copy lines that are read twice.
     """
-    last = sources.pos_lines.aggregate(first_week=_.week.min(), last_week=_.week.max())
+    last = (sources.pos_lines if sold is None else sold).aggregate(first_week=_.week.min(), last_week=_.week.max())
     return (
         sources.weeks.cross_join(last).filter(_.week >= _.first_week, _.week <= _.last_week).select("week", "closes_at")
     )

@@ -1,6 +1,7 @@
 """Where a week lies in the retail year: how far from the holidays that people stock up for."""
 
 from datetime import date, timedelta
+from functools import lru_cache
 
 import numpy as np
 
@@ -27,6 +28,15 @@ def holidays(year: int) -> tuple[date, ...]:
         _nth_weekday(year, 11, _THURSDAY, 4),  # Thanksgiving
         date(year, 12, 25),
     )
+
+
+@lru_cache(maxsize=64)
+def season_of_week(week_start_day: int) -> dict[str, np.ndarray]:
+    """`season` of one week, worked out once: serving asks it for the coming week with every request. Read-only."""
+    found = season(np.array([week_start_day]))
+    for values in found.values():
+        values.flags.writeable = False
+    return found
 
 
 def season(week_start_day: np.ndarray) -> dict[str, np.ndarray]:
