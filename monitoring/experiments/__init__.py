@@ -1,0 +1,1 @@
+"""Experiments: how many outlets and weeks they need, and what they showed."""
