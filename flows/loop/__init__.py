@@ -1,0 +1,1 @@
+"""The closed loop on the simulated market: plan, execute, observe, measure, learn, and plan again."""
