@@ -9,16 +9,19 @@ import pandas as pd
 from poplift.statistics import Interval, block_bootstrap, poisson_deviance
 from training.demand import QUANTILES, DemandModel
 from training.metrics import coverage, jittered, naive_scale, pinball, scores
+from training.outlet_groups import outlet_groups
 
 MODEL = "demand"
 SIZE_CLASSES = ("small", "middle", "large")
+NEW = "new"  # an outlet or ppg without a training week
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """The held-out cells with every forecast, and what was measured on them.
 
-    `cells` has keys, week, plan, labels and one column per forecast (`forecasts` names them, the model first).
+    `cells` has keys, week, plan, labels, slices, groups of outlets and one column per forecast (`forecasts` names
+    them, the model first).
     `table` is forecast x score, `segments` segment x value x score, `versus` the relative change of deviance.
     """
 
@@ -101,13 +104,16 @@ def by_segment(cells: pd.DataFrame, names: tuple[str, ...], *, scale: np.ndarray
 def _cells(held_out: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
     display, mailer = held_out["planned_display"] > 0, held_out["planned_mailer"] > 0
     columns = ["outlet_id", "ppg_id", "week", "planned_display", "planned_mailer", "transactions", "units"]
-    return held_out[[*columns, "plan_depth"]].assign(
+    groups = outlet_groups(history)
+    cells = held_out[[*columns, "plan_depth"]].assign(
         promoted=np.where(display | mailer, "promoted", "not promoted"),
         activation=np.select([display & mailer, display, mailer], ["display and mailer", "display", "mailer"], "none"),
         price=np.where(held_out["plan_depth"] >= 0.1, "cut of 10 % or more", "no cut"),
-        outlet_size=held_out["outlet_id"].map(_size_class(history, "outlet_id")),
-        ppg_size=held_out["ppg_id"].map(_size_class(history, "ppg_id")),
+        outlet_size=held_out["outlet_id"].map(_size_class(history, "outlet_id")).fillna(NEW),
+        outlet_age=np.where(held_out["outlet_id"].isin(groups.index), "known", NEW),
+        ppg_size=held_out["ppg_id"].map(_size_class(history, "ppg_id")).fillna(NEW),
     )
+    return cells.join(groups, on="outlet_id").fillna(dict.fromkeys(groups.columns, NEW))
 
 
 def _size_class(history: pd.DataFrame, key: str) -> pd.Series:

@@ -1,6 +1,7 @@
 """Lines one by one: judged by their contract, known ones dropped, landed once, whatever is delivered twice."""
 
 import json
+from itertools import pairwise
 
 import pytest
 
@@ -55,6 +56,18 @@ def test_the_same_message_delivered_again_changes_nothing_although_a_correction_
     assert (again.accepted, again.duplicates) == (0, 2)
     arrivals.land()
     assert ("b1", "p1", 3) in landed(lake)
+
+
+@pytest.mark.parametrize("cuts", [(), (1,), (2,), (3,), (1, 2, 3)])
+def test_of_copies_the_one_delivered_first_stays_however_they_are_cut_into_batches(lake, arrivals, cuts):
+    delivered = [arrival(line(), number=n, seconds=at) for n, at in enumerate((3, 1, 0, 5))]
+    for start, end in pairwise([0, *cuts, len(delivered)]):
+        arrivals.take(delivered[start:end], as_of=NOW)
+    arrivals.land()
+    kept = lake.connection.sql(
+        f"SELECT created_at FROM ({lake.query('pos_lines', as_of=NOW, every_version=True)}) WHERE basket_id = 'b1'"
+    ).fetchall()
+    assert kept == [(delivered[0].arrived_at,)]
 
 
 def test_a_correction_taken_back_counts_as_one(lake, arrivals):

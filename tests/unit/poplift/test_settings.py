@@ -44,6 +44,19 @@ def test_production_refuses_the_public_shopper_key():
         load_settings(profile="production", postgres_url="postgresql+psycopg://h", redis_url="h:6379")
 
 
+def test_production_refuses_the_public_key_of_the_verdicts():
+    with pytest.raises(SettingsError, match="POPLIFT_VERDICT_KEY"):
+        load_settings(profile="production", postgres_url="postgresql+psycopg://h", redis_url="h:6379", shopper_key="k")
+
+
+@pytest.mark.parametrize(
+    "prefix", ["", "Shop", "1shop", "shop-a", "shop*", "shop[a-z]", 'shop"; DROP', "../shop", "shop\n", "ß", "s" * 42]
+)
+def test_a_prefix_that_could_be_more_than_a_name_is_refused(tmp_path, prefix):
+    with pytest.raises(SettingsError, match="POPLIFT_DATABASE_PREFIX"):
+        load_settings(home=tmp_path, database_prefix=prefix)
+
+
 def test_a_naive_business_time_is_refused(monkeypatch):
     monkeypatch.setenv("POPLIFT_BUSINESS_TIME", "2017-12-01T00:00:00")
     with pytest.raises(SettingsError, match="POPLIFT_BUSINESS_TIME"):
@@ -51,7 +64,7 @@ def test_a_naive_business_time_is_refused(monkeypatch):
 
 
 def test_secrets_do_not_show_when_settings_are_printed(tmp_path):
-    assert "hidden-key" not in repr(load_settings(home=tmp_path, shopper_key="hidden-key"))
+    assert "hidden-key" not in repr(load_settings(home=tmp_path, shopper_key="hidden-key", verdict_key="hidden-key"))
 
 
 def test_an_unknown_variable_is_refused_with_the_nearest_known_one(monkeypatch):

@@ -46,6 +46,8 @@ def test_metrics_are_flat_finite_numbers_with_names_that_a_tracker_takes(candida
 def test_the_artifacts_are_a_report_tables_and_a_model_that_loads(candidate, tmp_path):
     candidate.write_artifacts(tmp_path)
     page = (tmp_path / "report.html").read_text()
+    zeros = (candidate.evaluation.cells["transactions"] == 0).mean()
+    assert f"{100 * zeros:.0f} % of the held-out cells are zero" in page
     assert page.count("data:image/png;base64,") == 5
     assert "http" not in page.replace("<!doctype html>", "")
     assert "seasonal_naive: not available, needs 52 weeks of history" in page

@@ -6,7 +6,7 @@ import pytest
 
 from poplift.contracts.compatibility import breaking_changes, publish, read_published, undeclared
 from poplift.contracts.schema import Column
-from poplift.contracts.tables import CONTRACTS, POS_LINES
+from poplift.contracts.tables import EVERY_CONTRACT, POS_LINES
 
 
 def with_column(name, **changes):
@@ -19,12 +19,12 @@ def without_column(name):
 
 
 def test_no_published_contract_was_broken_without_a_new_version():
-    assert undeclared(read_published(), CONTRACTS) == ()
+    assert undeclared(read_published(), EVERY_CONTRACT) == ()
 
 
 def test_what_is_published_is_what_the_code_says():
     """After a change: python -m poplift.contracts.compatibility"""
-    assert read_published() == CONTRACTS
+    assert read_published() == EVERY_CONTRACT
 
 
 @pytest.mark.parametrize(
@@ -52,6 +52,16 @@ def test_a_required_column_cannot_be_added_and_an_optional_one_can():
         assert len(breaking_changes(POS_LINES, grown)) == broken
 
 
+def test_a_list_of_allowed_values_may_grow_and_not_shrink():
+    def listed(*words):
+        return with_column("basket_id", allowed=words)
+
+    assert breaking_changes(listed("a"), listed("a", "b")) == ()
+    assert breaking_changes(listed("a", "b"), listed("a")) == ("column basket_id: b is allowed no more",)
+    assert breaking_changes(listed("a"), POS_LINES) == ()
+    assert len(breaking_changes(POS_LINES, listed("a"))) == 1
+
+
 def test_a_new_version_may_break_what_it_declares():
     broken = dataclasses.replace(with_column("quantity", kind="float"), version=2)
     assert undeclared((POS_LINES,), (broken,)) == ()
@@ -65,5 +75,5 @@ def test_a_table_that_vanishes_is_named():
 
 
 def test_published_contracts_come_back_as_they_were_written(tmp_path):
-    publish(CONTRACTS, tmp_path / "published.json")
-    assert read_published(tmp_path / "published.json") == CONTRACTS
+    publish(EVERY_CONTRACT, tmp_path / "published.json")
+    assert read_published(tmp_path / "published.json") == EVERY_CONTRACT
