@@ -5,12 +5,16 @@ import socket
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
 
+from poplift.clock import wall_now
 from poplift.settings import Settings, child_environment
+from serving.access.keys import ApiKeys
+from serving.access.roles import Role
 
 START_SECONDS = 60
 STOP_SECONDS = 15
@@ -32,7 +36,7 @@ def starting_api(settings: Settings, *, port: int) -> Iterator[Callable[[], http
     """Start an API that is stopped at the end; calling what is yielded waits until it is ready and gives a client."""
     log = settings.home / "api.log"
     settings.home.mkdir(parents=True, exist_ok=True)
-    with log.open("w") as output:
+    with log.open("w") as output, _credentials(settings) as headers:
         process = subprocess.Popen(
             [sys.executable, "-m", "flows.cli", "serve", "--with-parent"],
             env=child_environment(settings, POPLIFT_API_HOST="127.0.0.1", POPLIFT_API_PORT=str(port)),
@@ -41,7 +45,7 @@ def starting_api(settings: Settings, *, port: int) -> Iterator[Callable[[], http
             stderr=subprocess.STDOUT,
         )
         try:
-            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10, headers=headers) as client:
 
                 def ready() -> httpx.Client:
                     wait_until_ready(client, process, log)
@@ -57,6 +61,20 @@ def starting_api(settings: Settings, *, port: int) -> Iterator[Callable[[], http
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+@contextlib.contextmanager
+def _credentials(settings: Settings) -> Iterator[dict[str, str]]:
+    """Headers of a client that may everything: where keys are asked for, with one that is revoked at the end."""
+    if settings.access == "open":
+        yield {}
+        return
+    keys = ApiKeys(settings.access_dir)
+    key = keys.create(f"this run {uuid.uuid4().hex[:8]}", Role, at=wall_now())
+    try:
+        yield {"Authorization": f"Bearer {key}"}
+    finally:
+        keys.revoke(key.split("_")[1], at=wall_now())
 
 
 @contextlib.contextmanager

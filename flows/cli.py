@@ -2,14 +2,17 @@
 
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from poplift.settings import Settings
+from flows.access_commands import key_commands
+from flows.challenger_commands import challenger_commands
+from flows.decision_commands import decision_commands
+from flows.experiment_commands import experiment_commands
+from flows.invocation import run_step, settings
+from flows.model_commands import model_commands
 
 PRODUCT = ("poplift", "feature_repo", "training", "serving", "monitoring", "flows")
 INTERRUPTED = 130
@@ -21,6 +24,11 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
 )
+app.add_typer(model_commands)
+app.add_typer(decision_commands)
+app.add_typer(experiment_commands, name="experiment")
+app.add_typer(key_commands, name="keys")
+app.add_typer(challenger_commands, name="challenger")
 
 
 def main() -> None:
@@ -64,27 +72,12 @@ def _tell(error: Exception) -> int:
     return 1
 
 
-def _settings() -> "Settings":
-    from flows.quiet import quieten
-    from poplift.settings import load_settings
-
-    settings = load_settings()
-    quieten()
-    return settings
-
-
-def _run(title: str, step: Callable[..., Any], **options: Any) -> Any:
-    from flows.console import Console
-
-    return Console().step(title, step, _settings(), **options)
-
-
 @app.command()
 def init() -> None:
     """Make databases and the settings of the feast CLI."""
     from flows.steps.features import initialise
 
-    initialise(_settings())
+    initialise(settings())
     typer.echo("ready; next: poplift demo, or poplift ingest")
 
 
@@ -94,7 +87,7 @@ def ingest() -> None:
     from flows.console import Console
     from flows.steps.ingest import ingest_events
 
-    Console().ingest(_run("Ingest and validate", ingest_events))
+    Console().ingest(run_step("Ingest and validate", ingest_events))
 
 
 @app.command()
@@ -103,7 +96,17 @@ def features() -> None:
     from flows.console import Console
     from flows.steps.features import refresh_features
 
-    Console().features(_run("Features", refresh_features))
+    Console().features(run_step("Features", refresh_features))
+
+
+@app.command()
+def effects() -> None:
+    """Estimate what activations add, write and serve the effect table."""
+    from flows.console import Console
+    from flows.effects_console import show
+    from flows.steps.effects import refresh_effects
+
+    show(Console(), run_step("Effects", refresh_effects))
 
 
 @app.command()
@@ -116,7 +119,7 @@ def backfill(
     from flows.console import Console
     from flows.steps.backfill import backfill_view
 
-    Console().backfilled(_run(f"Backfill {view}", backfill_view, view=view, first=first, last=last))
+    Console().backfilled(run_step(f"Backfill {view}", backfill_view, view=view, first=first, last=last))
 
 
 @app.command()
@@ -125,49 +128,53 @@ def train() -> None:
     from flows.console import Console
     from flows.steps.train import train_if_changed
 
-    Console().trained(_run("Train and judge", train_if_changed))
+    Console().trained(run_step("Train and judge", train_if_changed))
 
 
 @app.command()
-def promote(
-    why: Annotated[str, typer.Option(help="Reason, kept in the ledger.")],
-    who: Annotated[str, typer.Option(help="Who decides, kept in the ledger.")] = "cli",
+def release(
+    *,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Go on until Ctrl-C: look where the alias is, build when it was moved.")
+    ] = False,
+    again: Annotated[bool, typer.Option("--again", help="Put on a release that a rollback took back.")] = False,
 ) -> None:
-    """Make the challenger the champion, verdict permitting."""
-    from flows.steps.promote import promote as move
-
-    version = move(_settings(), who=who, why=why)
-    typer.echo(f"champion: {version.name} version {version.version}; next: poplift release")
-
-
-@app.command()
-def release() -> None:
     """Build, verify and activate the champion's release."""
-    from flows.steps.release import refresh_release
+    if follow and again:
+        raise typer.BadParameter("--again is said once, --follow goes on: run one after the other")
+    if follow:
+        from flows.steps.follow import follow_champion
 
-    built = _run("Release", refresh_release)
+        run_step("Follow the champion", follow_champion)
+        return
+    from flows.steps.release import refresh_release
+    from serving.pointer import read_pointer
+
+    built = run_step("Release", refresh_release, again=again)
+    if taken_back := read_pointer(settings().releases_dir).get("taken_back"):
+        typer.echo(f"release {taken_back} was taken back and stays away; `poplift release --again` puts it on")
     typer.echo(f"release {built.id} is active; a running API takes it over within seconds")
 
 
 @app.command()
-def rollback(
-    why: Annotated[str, typer.Option(help="Reason, kept in the ledger.")] = "rolled back by hand",
-    who: Annotated[str, typer.Option(help="Who decides, kept in the ledger.")] = "cli",
+def score(
+    source: Annotated[
+        Path | None, typer.Option("--input", help="Planned rows: a Parquet file or a folder of them.")
+    ] = None,
+    into: Annotated[Path | None, typer.Option("--output", help="Folder of the scores; a dead run goes on.")] = None,
 ) -> None:
-    """Put the previous release back as one unit."""
-    from flows.steps.release import roll_back
-
-    previous = roll_back(_settings(), who=who, why=why)
-    typer.echo(f"release {previous} is active again, and its model is champion")
-
-
-@app.command()
-def score() -> None:
     """Score the coming week in batch, to Parquet."""
-    from flows.steps.score import score_coming_week
+    from flows.steps.score import score_coming_week, score_planned_rows
 
-    path: Path = _run("Score the coming week", score_coming_week)
-    typer.echo(f"scores: {path}")
+    if source is None:
+        if into is not None:
+            raise typer.BadParameter("--output needs --input; the coming week goes to the predictions under home")
+        path: Path = run_step("Score the coming week", score_coming_week)
+        typer.echo(f"scores: {path}")
+        return
+    done = run_step(f"Score {source}", score_planned_rows, source=source, into=into)
+    counts = ", ".join(f"{count:,} {status}" for status, count in sorted(done.statuses.items()))
+    typer.echo(f"scores: {done.folder} ({counts})")
 
 
 @app.command()
@@ -176,7 +183,7 @@ def monitor() -> None:
     from flows.console import Console
     from flows.steps.monitor import monitor as check
 
-    Console().verdict(_run("Monitor", check), _settings().reports_dir)
+    Console().verdict(run_step("Monitor", check), settings().reports_dir)
 
 
 @app.command()
@@ -185,7 +192,7 @@ def weekly() -> None:
     from flows.console import Console
     from flows.steps.weekly import run_week
 
-    run_week(_settings(), Console())
+    run_week(settings(), Console())
 
 
 @app.command()
@@ -203,9 +210,9 @@ def stream(
     from flows.steps.stream import consume
 
     if replay is None:
-        streamed = _run("Stream", consume, once=once)
+        streamed = run_step("Stream", consume, once=once)
     else:
-        streamed = _run(f"Replay week {replay}, simulated", replay_week, week=replay, rate=rate)
+        streamed = run_step(f"Replay week {replay}, simulated", replay_week, week=replay, rate=rate)
     Console().streamed(streamed)
 
 
@@ -215,6 +222,7 @@ def serve(
     with_parent: Annotated[
         bool, typer.Option("--with-parent", help="End when standard input closes, as it does when the parent dies.")
     ] = False,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Processes that answer, one a core.")] = 1,
 ) -> None:
     """Serve the API in this terminal."""
     import os
@@ -228,7 +236,20 @@ def serve(
 
     if with_parent:
         threading.Thread(target=end_with_parent, daemon=True).start()
-    run(_settings())
+    run(settings(), workers=workers)
+
+
+@app.command()
+def cost(
+    *,
+    key_file: Annotated[
+        Path | None, typer.Option(help="Holds a key with the role read, where access is required.")
+    ] = None,
+) -> None:
+    """What the running API spent, and for a million decisions."""
+    from flows.cost import cost_of_decisions
+
+    typer.echo(cost_of_decisions(settings(), key_file=key_file))
 
 
 @app.command()
@@ -239,7 +260,7 @@ def demo(
     from flows.demo import run_demo
     from poplift.settings import REPOSITORY
 
-    run_demo(_settings(), readme=REPOSITORY / "README.md" if readme else None)
+    run_demo(settings(), readme=REPOSITORY / "README.md" if readme else None)
 
 
 @app.command()
@@ -247,7 +268,7 @@ def up() -> None:
     """API, MLflow, Prefect, Feast UI, reports: one terminal."""
     from flows.up import run_platform
 
-    run_platform(_settings())
+    run_platform(settings())
 
 
 if __name__ == "__main__":

@@ -15,13 +15,18 @@ from poplift.settings import Settings
 
 if TYPE_CHECKING:
     from feature_repo.backfill import Backfilled
+    from flows.steps.loop import Looped
+    from flows.steps.plan import PlannedWeek
+    from flows.steps.simulate import Simulated
     from flows.steps.stream import Streamed
     from flows.steps.train import Trained
+    from flows.studies.study import Study
     from monitoring.verdict import Verdict
     from poplift.sources.ingest import IngestReport
-    from training.gate import Verdict as GateVerdict
+    from training.gate.finding import Verdict as GateVerdict
 
 SCORE_COLUMNS = ["forecast", "Poisson deviance", "model against it", "95 % interval", "WAPE ppg × week", "bias"]
+PLAN_COLUMNS = ["outlet", "ppg", "activation", "transactions", "margin USD, 95 %", "cost USD", "net USD"]
 LOG_WIDTH = 120
 COLOURS = {"pass": "green", "ok": "green", "warn": "yellow", "not enough evidence": "yellow"}
 
@@ -118,12 +123,76 @@ class Console:
         for reason in verdict.reasons:
             self.terminal.print(f"    {reason}", markup=False)
 
+    def planned(self, planned: "PlannedWeek") -> None:
+        """What the plan costs and should bring, its most valuable lines, and where the whole of it is."""
+        self.terminal.print(f"  {planned.headline}", markup=False)
+        if planned.top:
+            rows = [
+                [
+                    line.outlet_id,
+                    line.ppg_id,
+                    line.activation,
+                    f"{line.incremental_transactions:+.1f}",
+                    f"{line.incremental_margin_usd_low:.2f} to {line.incremental_margin_usd_high:.2f}",
+                    f"{line.cost_usd:.2f}",
+                    f"{line.net_value_usd:.2f}",
+                ]
+                for line in planned.top
+            ]
+            self.table("The most valuable lines", PLAN_COLUMNS, rows)
+        for note in planned.notes:
+            self.terminal.print(f"  {note}", markup=False)
+        self.terminal.print(f"  table: {planned.table}\n  page:  {planned.page}", markup=False)
+
     def verdict(self, verdict: "Verdict", reports_dir: Path) -> None:
         """The monitoring verdict and where the pages are."""
         self.say(f"  Monitoring: [{COLOURS.get(verdict.status, 'red')}]{verdict.status}[/]")
         for reason in verdict.reasons:
             self.terminal.print(f"    {reason}", markup=False)
         self.terminal.print(f"  reports: {reports_dir / 'index.html'}", markup=False)
+
+    def simulated(self, simulated: "Simulated") -> None:
+        """The shares of a simulated market and where its tables are."""
+        self.table(
+            "Simulated market, what a platform sees of it",
+            ["share", "value"],
+            [[name, f"{value:.3f}"] for name, value in simulated.shares.items()],
+        )
+        self.terminal.print(f"  {simulated.rows:,} panel rows; tables: {simulated.folder}", markup=False)
+
+    def looped(self, looped: "Looped") -> None:
+        """What the platform earned on the simulated market, measured and true."""
+        from flows.loop.page import headline
+
+        self.say(f"  {headline(looped.result)}; simulated")
+        rows = [
+            [
+                one.metric.replace("_", " "),
+                f"{one.status_quo:.2f}",
+                f"{one.experiment.estimate:+.2f}",
+                f"{one.experiment.low:+.2f} to {one.experiment.high:+.2f}",
+                f"{one.truth:+.2f}",
+            ]
+            for one in looped.result.measured
+        ]
+        columns = ["per outlet and week", "status quo", "measured", "95 % interval", "hidden truth"]
+        self.table("Platform against account managers", columns, rows)
+        self.say(f"  {looped.rows_in:,} rows came in, {looped.rows_quarantined:,} quarantined")
+        self.terminal.print(f"  page: {looped.page}", markup=False)
+
+    def studied(self, study: "Study") -> None:
+        """Figures of a study with their goals."""
+        from flows.studies.catalog import is_kept
+        from flows.studies.page import figure_row
+
+        self.table(
+            f"{study.id} {study.title}, {study.runs} runs from seed {study.seed}",
+            ["figure", "value", "95 % interval", "goal", ""],
+            [figure_row(figure) for figure in study.figures],
+        )
+        self.terminal.print(f"  {study.note}" if study.note else "", markup=False)
+        if not is_kept(study):
+            self.say("  fewer runs than the goal needs: docs/science.md keeps the answer it has")
 
 
 def score_rows(metrics: Mapping[str, float]) -> list[list[str]]:

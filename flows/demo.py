@@ -19,22 +19,16 @@ from flows.steps.progress import Progress
 from flows.steps.promote import promote_if_new
 from flows.steps.release import refresh_release
 from flows.steps.score import score_coming_week
-from flows.steps.train import (
-    MODEL,
-    Trained,
-    already_made,
-    propose_simpler_model,
-    train_challenger,
-    training_set,
-)
+from flows.steps.train import Trained, already_made, propose_simpler_model, train_challenger, training_set
 from poplift import registry
+from poplift.registry import DEMAND
 from poplift.settings import Settings
 from training.folds import HOLDOUT_WEEKS
 
 if TYPE_CHECKING:
     from poplift.sources.ingest import IngestReport
     from training.dataset import TrainingSet
-    from training.gate import Verdict
+    from training.gate.finding import Verdict
 
 OUTLETS_ASKED = 3
 SHOWN_PER_OUTLET = 2
@@ -74,7 +68,7 @@ def run_demo(settings: Settings, *, readme: Path | None = None) -> None:
     ):
         console.terminal.print(f"  {label:<30} {value}", markup=False, soft_wrap=True)
     if readme is not None:
-        champion = registry.by_alias(settings, name=MODEL, alias=registry.CHAMPION)
+        champion = registry.by_alias(settings, name=DEMAND, alias=registry.CHAMPION)
         facts = [*_facts(ingested, champion.metrics if champion else {}, refused)]
         facts.append(
             f"The whole demo took {took:.0f} s after installation; recommendations took {milliseconds} ms over HTTP."

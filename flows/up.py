@@ -9,6 +9,8 @@ import httpx
 
 from flows.console import Console
 from flows.steps.features import initialise
+from poplift import registry
+from poplift.databases import ensure_databases, exclusive
 from poplift.feature_store import REPOSITORY_FOLDER
 from poplift.settings import Settings, child_environment
 
@@ -30,6 +32,7 @@ def run_platform(settings: Settings) -> None:
     from honcho.manager import Manager
 
     initialise(settings)
+    make_mlflow_tables(settings)
     settings.reports_dir.mkdir(parents=True, exist_ok=True)
     environment = child_environment(settings, POPLIFT_API_HOST="127.0.0.1", **prefect_environment(settings))
     manager = Manager()
@@ -39,6 +42,24 @@ def run_platform(settings: Settings) -> None:
     threading.Thread(target=_announce, args=(listed,), daemon=True).start()
     manager.loop()
     sys.exit(manager.returncode)
+
+
+def make_mlflow_tables(settings: Settings) -> None:
+    """Make the tables of MLflow's database where there are none.
+
+    MLflow makes them itself when it first opens it; of two processes that do so at once one fails.
+    """
+    from sqlalchemy import create_engine, inspect
+
+    ensure_databases(settings)
+    engine = create_engine(settings.database_url("mlflow"))
+    try:
+        is_made = inspect(engine).has_table("alembic_version")
+    finally:
+        engine.dispose()
+    if not is_made:
+        with exclusive(settings, "mlflow-tables"):
+            registry.client(settings).search_registered_models(max_results=1)
 
 
 def prefect_environment(settings: Settings) -> dict[str, str]:
@@ -88,6 +109,7 @@ def servers(settings: Settings) -> tuple[Server, ...]:
             page(settings.prefect_port, "/api/health"),
         ),
         Server("worker", (python, "-m", "flows.worker")),
+        Server("follower", (python, "-m", "flows.cli", "release", "--follow")),
         Server(
             "feast",
             (

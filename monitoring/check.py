@@ -9,14 +9,15 @@ from typing import Any, TypeVar
 
 import pandas as pd
 
-from monitoring.atomic import write_whole
 from monitoring.drift import measure_drift
 from monitoring.evidently_reports import drift_report, performance_report
 from monitoring.freshness import AgedView, FreshnessRow, Store, freshness
 from monitoring.index_page import Link, write_index
 from monitoring.performance import Accuracy, Performance, compare_with_promise
+from monitoring.promise import Kept, as_finding
 from monitoring.skew import SkewSummary
-from monitoring.verdict import Verdict, judge
+from monitoring.verdict import Finding, Verdict, judge
+from poplift.atomic import write_whole
 from poplift.clock import wall_now
 
 # The calendar moves these between any two seasons; they are shown and never decide.
@@ -50,13 +51,17 @@ def check(
     progress: Callable[[str], None],
     expected: Collection[str] = MOVED_BY_CALENDAR,
     links: Sequence[Link] = (),
+    further: Mapping[str, Callable[[], Finding]] | None = None,
+    brought: Callable[[], Sequence[Kept]] = tuple,
+    served: str = "",
 ) -> Verdict:
     """Write drift.html, performance.html, monitoring.json and index.html to `reports_dir`; return the verdict.
 
     `reference` are the training rows and `current` the newest rows, both with the model's `columns`.
     `evaluation` and `outcomes` have one row per outlet × ppg × week with `transactions` and `prediction`: those
     the release was `promised` on, and the newest. `newest_*` map view to newest event time. None stands for an
-    input that could not be had. `skew` recomputes what was served. `links` are further reports to list.
+    input that could not be had. `skew` recomputes what was served. `links` are further reports to list, `further` more
+    checks by name. `brought` judges the decisions of every release by their outcomes, `served` is the one that answers.
 
     Never raises for a failing check: that makes the verdict "unknown", which holds promotions. An old page of a
     failed check is removed, so that nobody reads last week's as this week's.
@@ -72,13 +77,18 @@ def check(
         "Drift page", reports_dir / DRIFT.href, lambda p: drift_report(reference, current, columns=columns, path=p)
     )
     run.page("Performance page", reports_dir / PERFORMANCE.href, lambda p: _performance_page(evaluation, outcomes, p))
-    verdict = judge(drift=drift, freshness=ages, performance=performance, skew=skewed, failures=run.failures)
+    kept = run("Outcome check", brought) or ()
+    found = [*(run(name, step) for name, step in (further or {}).items()), as_finding(kept, served=served)]
+    findings = [finding for finding in found if finding is not None]
+    verdict = judge(
+        drift=drift, freshness=ages, performance=performance, skew=skewed, failures=run.failures, further=findings
+    )
     progress(f"Verdict: {verdict.status}")
     times = {"as_of": as_of, "written_at": wall_now()}
-    measured = {"freshness": ages, "drift": drift, "performance": performance, "skew": skewed}
+    measured = {"freshness": ages, "drift": drift, "performance": performance, "skew": skewed, "decisions": kept}
     _write_figures(reports_dir / FIGURES.href, verdict, {**times, **measured})
     listed = (*links, PERFORMANCE, DRIFT, FIGURES)
-    write_index(reports_dir, verdict=verdict, freshness=ages, links=listed, drift=drift, **times)
+    write_index(reports_dir, verdict=verdict, freshness=ages, links=listed, drift=drift, kept=kept, **times)
     return verdict
 
 

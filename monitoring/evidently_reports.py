@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from monitoring.atomic import write_whole
 from monitoring.distance import bin_counts, population_stability_index
 from monitoring.drift import DriftThresholds
 from monitoring.report_page import dress
+from poplift.atomic import write_whole
 
 # Drawing needs no more; the gate's own numbers in monitoring.drift use every row.
 MAX_ROWS = 10_000

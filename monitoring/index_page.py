@@ -5,10 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from monitoring.atomic import write_whole
 from monitoring.drift import DriftSummary
 from monitoring.freshness import FreshnessRow
+from monitoring.promise import Kept
 from monitoring.verdict import Status, Verdict, readable_age
+from poplift.atomic import write_whole
+from poplift.page import render_page
+from poplift.statistics import Interval
 
 MOVED_ROWS = 8
 HEADLINES: dict[Status, tuple[str, str, str]] = {
@@ -36,6 +39,12 @@ STATES: dict[str, tuple[str, str]] = {
     "empty": ("breach", "empty"),
     "future": ("breach", "in the future"),
 }
+KEPT: dict[str, tuple[str, str]] = {
+    "ok": ("ok", "kept"),
+    "warn": ("warn", "not yet sure"),
+    "breach": ("breach", "broken"),
+    "waiting": ("unknown", "waiting"),
+}
 
 
 @dataclass(frozen=True)
@@ -54,6 +63,7 @@ def write_index(
     freshness: Sequence[FreshnessRow] | None,
     links: Sequence[Link],
     drift: DriftSummary | None = None,
+    kept: Sequence[Kept] = (),
     as_of: datetime | None = None,
     written_at: datetime | None = None,
 ) -> Path:
@@ -61,16 +71,9 @@ def write_index(
 
     A link to a file that is not there is shown as not written. `as_of` is business time, `written_at` wall time.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-    )
     icon, headline, advice = HEADLINES[verdict.status]
-    page = environment.get_template("index_page.html").render(
+    page = render_page(
+        Path(__file__).with_name("index_page.html"),
         verdict=verdict,
         icon=icon,
         headline=headline,
@@ -78,6 +81,7 @@ def write_index(
         rows=[_freshness_cells(row) for row in freshness or ()],
         moved=(drift.moved if drift else ())[:MOVED_ROWS],
         moved_more=max(0, len(drift.moved) - MOVED_ROWS) if drift else 0,
+        kept=[_kept_cells(one) for one in kept],
         links=[(link, _is_there(reports_dir, link)) for link in links],
         as_of=_moment(as_of),
         written_at=_moment(written_at),
@@ -98,6 +102,30 @@ def _freshness_cells(row: FreshnessRow) -> dict[str, str]:
         "limits": f"{readable_age(row.soft_age)} / {readable_age(row.hard_age)}",
         "newest": _moment(row.newest),
     }
+
+
+def _kept_cells(kept: Kept) -> dict[str, str]:
+    css, label = KEPT[kept.state]
+    weeks = f"{kept.weeks[0]} to {kept.weeks[-1]}" if kept.weeks else "–"
+    left_out = ", ".join(f"{count:,} {state.replace('_', ' ')}" for state, count in kept.not_judged.items())
+    return {
+        "release": kept.release_id,
+        "css": css,
+        "label": label,
+        "judged": f"{kept.judged:,} of {kept.decisions:,}",
+        "left_out": left_out or "–",
+        "weeks": weeks,
+        "deviance": "–" if kept.deviance is None else f"{kept.deviance:.3f}",
+        "promised": "–" if kept.promised_deviance is None else f"{kept.promised_deviance:.3f}",
+        "deviance_change": _change(kept.deviance_change),
+        "bias_change": _change(kept.bias_change),
+        "covered_change": _change(kept.covered_change),
+        "why": " ".join(kept.reasons),
+    }
+
+
+def _change(change: Interval | None) -> str:
+    return "–" if change is None else f"{change.estimate:+.1%} ({change.low:+.1%} to {change.high:+.1%})"
 
 
 def _is_there(reports_dir: Path, link: Link) -> bool:

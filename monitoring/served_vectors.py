@@ -9,7 +9,7 @@ from typing import Any
 
 KEYS = ("outlet_id", "ppg_id")
 # A flag that says that the values of a view were replaced by defaults: what was served is then "none".
-REPLACED = ("missing", "expired", "future")
+REPLACED = ("missing", "expired", "future", "unavailable")
 TAIL_BYTES = 8 << 20  # some two thousand decisions: enough to sample from, read in a tenth of a second
 
 

@@ -36,6 +36,15 @@ class Figure:
 
 
 @dataclass(frozen=True)
+class Finding:
+    """What a further check found: its status, a sentence for each thing that is wrong, and its figure."""
+
+    status: Status
+    reasons: tuple[str, ...]
+    figure: Figure
+
+
+@dataclass(frozen=True)
 class Verdict:
     """Status, the reasons for anything but "ok" with the gravest first, and the figures behind them."""
 
@@ -56,8 +65,9 @@ def judge(
     performance: Performance | None,
     skew: SkewSummary | None,
     failures: Mapping[str, str] | None = None,
+    further: Sequence[Finding] = (),
 ) -> Verdict:
-    """Weigh the four measurements; None means not taken, and `failures` map what broke to the message.
+    """Weigh the measurements; None means not taken, and `failures` map what broke to the message.
 
     A missing measurement or a failure makes the verdict "unknown" at best: an outage never passes.
     """
@@ -68,9 +78,11 @@ def judge(
     found += [("unknown", f"{n} did not run.") for n, result in taken.items() if not result and n not in broken]
     found += [*_of_drift(drift), *_of_freshness(freshness), *_of_performance(performance)]
     found += [(skew.state, f"{reason}.") for reason in skew.reasons] if skew else []
+    found += [(finding.status, reason) for finding in further for reason in finding.reasons]
     found.sort(key=lambda finding: -_ORDER.index(finding[0]))
     status = found[0][0] if found else "ok"
-    return Verdict(status, tuple(reason for _, reason in found), _figures(drift, freshness, performance, skew))
+    figures = (*_figures(drift, freshness, performance, skew), *(finding.figure for finding in further))
+    return Verdict(status, tuple(reason for _, reason in found), figures)
 
 
 def readable_age(age: timedelta) -> str:

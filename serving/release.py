@@ -2,22 +2,26 @@
 
 import hashlib
 import json
-import os
 import shutil
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from filelock import FileLock
 from pydantic import ValidationError
 
-from serving.boosters import completed, predict
+from poplift.atomic import sync
+from serving.boosters import Booster, BoosterError
+from serving.heads import Heads
 from serving.policy import Policy
+from serving.remembered import Remembered
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 HEADS = ("transactions", "units", "transactions_q10", "transactions_q90")
 MANIFEST, PLAN, POLICY, GOLDEN = "manifest.json", "plan.json", "policy.json", "golden.json"
@@ -47,9 +51,19 @@ class LoadedRelease:
     versions: Mapping[str, Any]
     plan: Mapping[str, Any]
     policy: Policy
-    features: tuple[str, ...]
-    defaults: Mapping[str, float]
-    boosters: Mapping[str, Any]
+    heads: Heads
+    predictions: Remembered = field(default_factory=Remembered)
+    explanations: Remembered = field(default_factory=Remembered)
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Names of the model's features, in the order of its plan."""
+        return self.heads.features
+
+    @property
+    def defaults(self) -> Mapping[str, float]:
+        """What takes the place of a missing value, by feature."""
+        return self.heads.defaults
 
     @property
     def model_name(self) -> str:
@@ -67,7 +81,7 @@ def build(
     *,
     releases_dir: Path,
     policy: Policy,
-    golden: pd.DataFrame,
+    golden: "pd.DataFrame",
     versions: Mapping[str, Any],
     created_at: datetime | None = None,
 ) -> Release:
@@ -126,19 +140,18 @@ def _write(
     model_folder: Path,
     plan: dict[str, Any],
     policy: Policy,
-    golden: pd.DataFrame,
+    golden: "pd.DataFrame",
     versions: Mapping[str, Any],
     created_at: datetime | None,
 ) -> Release:
     for name in (PLAN, *plan["heads"].values()):
         shutil.copyfile(model_folder / name, temporary / name)
     (temporary / POLICY).write_text(policy.model_dump_json(indent=1))
-    boosters = _boosters(temporary, plan)
-    rows = golden[plan["features"]].astype(np.float64)
+    heads = _heads(temporary, plan)
+    rows = golden[plan["features"]].to_numpy(dtype=np.float64)
     # a JSON null is a NaN: the one missing value of a model input
-    cells = [[None if np.isnan(cell) else float(cell) for cell in row] for row in rows.to_numpy()]
-    complete = completed(rows, defaults=_defaults(plan))
-    expected = {head: predict(booster, complete).tolist() for head, booster in boosters.items()}
+    cells = [[None if np.isnan(cell) else float(cell) for cell in row] for row in rows]
+    expected = {head: values.tolist() for head, values in heads.predict(heads.filled(rows)).items()}
     golden_file = {"columns": plan["features"], "rows": cells, "expected": expected}
     (temporary / GOLDEN).write_text(json.dumps(golden_file, allow_nan=False))
     files = {path.name: _sha256(path) for path in sorted(temporary.iterdir())}
@@ -163,16 +176,9 @@ def _verify(folder: Path, *, expected_id: str) -> tuple[dict[str, Any], dict[str
         policy = Policy.model_validate_json((folder / POLICY).read_bytes())
     except ValidationError as error:
         raise ReleaseError(f"{folder / POLICY}: {error.error_count()} wrong values; build again") from error
-    boosters = _boosters(folder, plan)
-    _check_golden(folder / GOLDEN, boosters, _defaults(plan))
-    loaded = {
-        "plan": plan,
-        "policy": policy,
-        "features": tuple(plan["features"]),
-        "defaults": _defaults(plan),
-        "boosters": boosters,
-    }
-    return manifest, loaded
+    heads = _heads(folder, plan)
+    _check_golden(folder / GOLDEN, heads)
+    return manifest, {"plan": plan, "policy": policy, "heads": heads}
 
 
 def _verified_manifest(folder: Path, expected_id: str) -> dict[str, Any]:
@@ -216,32 +222,27 @@ def _read_plan(folder: Path) -> dict[str, Any]:
     return checked
 
 
-def _defaults(plan: Mapping[str, Any]) -> dict[str, float]:
-    return {name: float(plan["defaults"][name]) for name in plan["features"]}
-
-
-def _boosters(folder: Path, plan: Mapping[str, Any]) -> dict[str, Any]:
-    import lightgbm  # 3.5 s: only who needs a model pays
-
+def _heads(folder: Path, plan: Mapping[str, Any]) -> Heads:
     boosters = {}
     for head, name in plan["heads"].items():
         try:
-            booster = lightgbm.Booster(model_str=(folder / name).read_text())
-        except (OSError, UnicodeDecodeError, lightgbm.basic.LightGBMError) as error:
+            booster = Booster((folder / name).read_text())
+        except (OSError, UnicodeDecodeError, BoosterError) as error:
             raise ReleaseError(f"{folder / name}: is not a readable LightGBM model ({error})") from error
-        if sorted(booster.feature_name()) != sorted(plan["features"]):
-            odd = sorted(set(booster.feature_name()) ^ set(plan["features"]))[:5]
+        if sorted(booster.feature_names) != sorted(plan["features"]):
+            odd = sorted(set(booster.feature_names) ^ set(plan["features"]))[:5]
             raise ReleaseError(f"{folder / name}: its features differ from {PLAN}: {odd}; train again")
         boosters[head] = booster
-    return boosters
+    defaults = {name: float(plan["defaults"][name]) for name in plan["features"]}
+    return Heads(tuple(plan["features"]), defaults, boosters)
 
 
-def _check_golden(path: Path, boosters: Mapping[str, Any], defaults: Mapping[str, float]) -> None:
+def _check_golden(path: Path, heads: Heads) -> None:
     golden = read_json(path)
-    recorded = pd.DataFrame(golden["rows"], columns=golden["columns"], dtype=np.float64)
-    rows = completed(recorded, defaults=defaults)
-    for head, booster in boosters.items():
-        apart = np.abs(predict(booster, rows) - np.asarray(golden["expected"][head]))
+    rows = np.array(golden["rows"], dtype=np.float64).reshape(-1, len(golden["columns"]))
+    columns = dict(zip(golden["columns"], rows.T, strict=True))
+    for head, predicted in heads.predict(heads.completed(columns)).items():
+        apart = np.abs(predicted - np.asarray(golden["expected"][head]))
         if not len(rows) or not (apart <= GOLDEN_TOLERANCE).all():
             worst = int(np.argmax(apart)) if len(rows) else 0
             raise ReleaseError(f"{path}: row {worst} of head {head!r} is not predicted as recorded; build again")
@@ -267,6 +268,14 @@ def read_json(path: Path) -> Any:
         raise ReleaseError(f"{path}: is not JSON ({error}); build the release again") from error
 
 
+def versions_of(folder: Path) -> Mapping[str, Any]:
+    """What a release was built from, as its manifest says, which is not verified; raises ReleaseError."""
+    try:
+        return dict(read_json(folder / MANIFEST)["content"]["versions"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ReleaseError(f"{folder / MANIFEST}: names no versions; build the release again") from error
+
+
 def _canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, indent=1)
 
@@ -279,12 +288,3 @@ def _sha256(path: Path) -> str:
     if path.is_symlink() or not path.is_file():
         raise ReleaseError(f"{path}: is not a plain file; build the release again")
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def sync(path: Path) -> None:
-    """Force a file or a folder's entries to disk: a rename must not outlive what it names."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -1,5 +1,7 @@
 """Step: hold the served release to its promise, and write drift, freshness and performance as pages."""
 
+import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import duckdb
@@ -7,19 +9,28 @@ import pandas as pd
 
 from feature_repo.build import table_path
 from feature_repo.catalog import DEMAND_SERVING, MODEL_FEATURES, VIEWS
+from flows.steps.challenger import look
+from flows.steps.evidence import remember
+from flows.steps.ledger import verify_ledger
+from flows.steps.outcomes import kept_promises
 from flows.steps.progress import Progress, silent
 from flows.steps.release import MODEL_PAGE
 from flows.steps.train import training_set
+from monitoring.challenger import as_finding
 from monitoring.check import Newest, check
 from monitoring.index_page import Link
 from monitoring.newest_events import newest_offline, newest_online
 from monitoring.performance import Accuracy
+from monitoring.quality import Arrived, arrivals_finding
 from monitoring.served_vectors import served_vectors
 from monitoring.skew import SkewSummary, measure_skew
-from monitoring.verdict import Verdict
+from monitoring.verdict import Figure, Finding, Status, Verdict
 from poplift.feature_store import OnlineReader, historical_features
 from poplift.settings import Settings
+from poplift.sources.ingest import FUTURE, RECORDS
 from serving.current import load_current
+from serving.pointer import read_challenger
+from serving.release import ReleaseError
 from serving.scoring import score
 from training.dataset import TrainingSet
 
@@ -28,7 +39,12 @@ ENTITIES_ASKED = 50
 VECTORS_RECOMPUTED = 200
 # From the first file of a table that is made anew to its rows being online; until then the rows of before are served.
 REFRESH = timedelta(minutes=2)
-MODEL_REPORT = Link("How good is the model?", MODEL_PAGE, "Scores, baselines, drivers and errors of the champion.")
+PAGES = (  # of the other steps; a name, since importing them all takes long
+    Link("How good is the model?", MODEL_PAGE, "Scores, baselines, drivers and errors of the champion."),
+    Link("What to run where?", "plan.html", "The coming week's activations, and why. poplift plan writes it."),
+    Link("What do activations add?", "effects.html", "Effects and how far to trust them. poplift effects writes it."),
+    Link("Does deciding pay?", "loop.html", "A simulated year of decisions. poplift loop writes it."),
+)
 
 
 def monitor(settings: Settings, progress: Progress = silent, *, data: TrainingSet | None = None) -> Verdict:
@@ -40,7 +56,7 @@ def monitor(settings: Settings, progress: Progress = silent, *, data: TrainingSe
     judged = frame[frame["week"] > trained_through]
     outcomes = judged.assign(prediction=score(loaded, judged).transactions) if len(judged) else None
     promised = loaded.versions.get("promised", {})
-    return check(
+    verdict = check(
         reference=frame[frame["week"] <= trained_through],
         current=newest,
         columns=MODEL_FEATURES,
@@ -54,8 +70,17 @@ def monitor(settings: Settings, progress: Progress = silent, *, data: TrainingSe
         reports_dir=settings.reports_dir,
         as_of=settings.now(),
         progress=progress,
-        links=[MODEL_REPORT],
+        links=PAGES,
+        further={
+            "Ledger check": lambda: _ledger(settings, progress),
+            "Data quality check": lambda: _quality(settings),
+            **_challenger(settings),
+        },
+        brought=lambda: kept_promises(settings, progress, frame=frame),
+        served=loaded.id,
     )
+    remember(settings, verdict)
+    return verdict
 
 
 def served_skew(settings: Settings) -> SkewSummary:
@@ -70,6 +95,44 @@ def served_skew(settings: Settings) -> SkewSummary:
         ),
         views={view.name: [feature.name for feature in view.features] for view in VIEWS},
         join=lambda asked: historical_features(settings, entities=asked, service=DEMAND_SERVING),
+    )
+
+
+def _ledger(settings: Settings, progress: Progress) -> Finding:
+    """Moves of the alias that nobody answers for, and a ledger that is contradicted."""
+    state = verify_ledger(settings, progress)
+    status: Status = "breach" if state.reasons else "unknown" if state.not_asked else "ok"
+    asked = (f"The ledger could not be compared with MLflow: {state.not_asked}.",) if state.not_asked else ()
+    moved = sum(entry.move.state == "moved" for entry in state.entries)
+    figure = Figure(
+        "promotions_unanswered",
+        "Promotions nobody answers for",
+        len(state.reasons),
+        f"{len(state.reasons)}",
+        f"{moved} moves in the ledger" if not state.not_asked else "MLflow not asked",
+        status,
+    )
+    return Finding(status, (*state.reasons, *asked), figure)
+
+
+def _challenger(settings: Settings) -> dict[str, Callable[[], Finding]]:
+    """A look at the challenger, where one stands beside the champion."""
+    try:
+        if read_challenger(settings.releases_dir) is None:
+            return {}
+    except ReleaseError:
+        pass  # the check will say so
+    return {"Challenger check": lambda: as_finding(look(settings).judgement)}
+
+
+def _quality(settings: Settings) -> Finding:
+    """The newest ingest of the lake, as its own record tells it; rows that are not known yet are not bad ones."""
+    records = (settings.lake_dir / RECORDS).glob("*.json")
+    newest = max(records, key=lambda path: path.stat().st_mtime_ns, default=None)
+    tables = json.loads(newest.read_text())["tables"] if newest else []
+    early = {t["table"]: sum(v["rows"] for v in t["violations"] if v["rule"] == FUTURE) for t in tables}
+    return arrivals_finding(
+        Arrived(t["table"], t["rows_in"] - early[t["table"]], t["rows_quarantined"] - early[t["table"]]) for t in tables
     )
 
 

@@ -1,4 +1,4 @@
-"""Step: score every candidate activation of every managed outlet and ppg for the coming week, to Parquet."""
+"""Step: score in batch, to Parquet: every candidate activation of the coming week, or rows that somebody planned."""
 
 from datetime import datetime
 from pathlib import Path
@@ -10,6 +10,7 @@ from flows.steps.progress import Progress, silent
 from poplift.lake import Lake
 from poplift.settings import Settings
 from serving.batch import score_week
+from serving.bulk import Scored, score_files
 from serving.current import load_current
 from serving.online import FeastReader
 from serving.release import LoadedRelease
@@ -26,6 +27,21 @@ def score_coming_week(settings: Settings, progress: Progress = silent) -> Path:
         reader=FeastReader(settings),
         business_time=as_of,
         into=settings.predictions_dir,
+    )
+
+
+def score_planned_rows(
+    settings: Settings, progress: Progress = silent, *, source: Path, into: Path | None = None
+) -> Scored:
+    """Score the rows of a Parquet file or folder, by default into predictions_dir/planned; goes on where it died."""
+    return score_files(
+        load_current(settings.releases_dir),
+        source,
+        reader=FeastReader(settings),
+        business_time=settings.now(),
+        into=into or settings.predictions_dir / "planned",
+        threads=settings.threads,
+        progress=progress,
     )
 
 

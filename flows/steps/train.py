@@ -1,33 +1,27 @@
 """Step: train a challenger, let the gate judge it against baselines and champion, register it if it passes."""
 
-import json
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
-
 from feature_repo.catalog import MODEL_FEATURES
+from flows.steps.gate import Judged, baselines_of, judge_candidate, seal
 from flows.steps.progress import Progress, silent
-from poplift import registry
+from poplift import alias_moves, registry
 from poplift.code_version import commit, source_digest
 from poplift.feature_store import historical_features
 from poplift.lake import Lake
-from poplift.registry import Version
+from poplift.registry import DEMAND, GOLDEN, Version
 from poplift.settings import Settings
+from poplift.verdicts import VERDICT
 from training.dataset import TrainingSet
-from training.gate import Verdict
+from training.gate.finding import Verdict
 from training.train import Candidate
 
-MODEL = "demand"
-GOLDEN = "golden_rows.json"
-REPORT = "report.html"
 GOLDEN_ROWS = 20
 MODEL_CODE = ("poplift", "feature_repo", "training")
-BASELINES = ("all_zero", "mean_4w", "mean_13w", "mean_all", "seasonal_naive", "poisson_glm")
 
 
 @dataclass(frozen=True)
@@ -58,7 +52,7 @@ def already_made(settings: Settings, progress: Progress = silent, *, data: Train
     progress("opening MLflow")
     wanted = _recipe_tags(settings, data)
     for alias in (registry.CHAMPION, registry.CHALLENGER):
-        version = registry.by_alias(settings, name=MODEL, alias=alias)
+        version = registry.by_alias(settings, name=DEMAND, alias=alias)
         if version is not None and all(version.tags.get(key) == value for key, value in wanted.items()):
             return version
     return None
@@ -72,49 +66,43 @@ def train_if_changed(settings: Settings, progress: Progress = silent) -> Trained
 
 def train_challenger(settings: Settings, progress: Progress = silent, *, data: TrainingSet) -> Trained:
     """Train, judge on the held-out weeks, log everything, and register the model as challenger if it passes."""
+    from training import model_card
     from training.train import train
 
     candidate = train(data, settings=settings, progress=progress)
-    progress("gate")
-    verdict = judge_candidate(settings, candidate)
-    progress("logging to MLflow")
-    with tempfile.TemporaryDirectory(prefix="poplift-run-") as folder:
-        write_artifacts(candidate, verdict, Path(folder), seed=settings.seed)
+    with tempfile.TemporaryDirectory(prefix="poplift-run-") as name:
+        folder = Path(name)
+        progress("drawing the model report")
+        write_artifacts(candidate, folder, seed=settings.seed)
+        progress("gate: ten checks, and a held-out week recomputed as it was known")
+        judged = judge_candidate(settings, candidate, model=DEMAND, files=folder / registry.FILES)
+        (folder / VERDICT).write_text(judged.signed.to_json())
+        card = model_card.model_card(candidate, judged.signed)
+        model_card.write(card, folder)
+        progress("logging to MLflow")
         logged = registry.log_run(
             settings,
             run_name=f"lightgbm through week {candidate.model.plan['trained_through_week']}",
             params=candidate.params(),
-            metrics={**candidate.metrics(), **_gate_metrics(verdict)},
-            tags={**candidate.tags(), **_recipe_tags(settings, data), **_verdict_tags(verdict), "commit": commit()},
-            artifacts=Path(folder),
+            metrics={**candidate.metrics(), **_gate_metrics(judged.verdict)},
+            tags={**candidate.tags(), **_recipe_tags(settings, data), **_verdict_tags(judged), "commit": commit()},
+            artifacts=folder,
             model=candidate.model.boosters["transactions"],
             input_example=data.frame[list(MODEL_FEATURES)].head(5),
-            register_as=MODEL if verdict.is_pass else None,
+            register_as=DEMAND if judged.verdict.is_pass else None,
+            description=model_card.description(card),
         )
     if logged.version is not None:
-        registry.set_alias(settings, name=MODEL, alias=registry.CHALLENGER, version=logged.version)
-    return Trained(verdict, logged.version, logged.run_id, candidate.metrics(), candidate)
-
-
-def judge_candidate(settings: Settings, candidate: Candidate) -> Verdict:
-    """The gate on the held-out weeks, the champion forecasting the same cells if there is one."""
-    from training import gate
-    from training.demand import load
-
-    cells = candidate.evaluation.cells
-    held_out = candidate.training_set.frame.loc[cells.index]
-    champion = registry.by_alias(settings, name=MODEL, alias=registry.CHAMPION)
-    forecast = None
-    if champion is not None:
-        with registry.model_files(settings, champion) as folder:
-            forecast = load(folder).predict_heads(held_out)["transactions"]
-    return gate.judge(
-        cells,
-        challenger=cells["demand"].to_numpy("float64"),
-        baselines=_baselines(cells),
-        champion=forecast,
-        seed=settings.seed,
-    )
+        alias_moves.point(
+            settings,
+            model=DEMAND,
+            alias=registry.CHALLENGER,
+            version=logged.version,
+            who="train",
+            why="the gate passed",
+            judged=alias_moves.Judged(judged.signed.outcome, judged.signed.sha256),
+        )
+    return Trained(judged.verdict, logged.version, logged.run_id, candidate.metrics(), candidate)
 
 
 def propose_simpler_model(settings: Settings, progress: Progress = silent, *, trained: Trained) -> Verdict:
@@ -122,41 +110,39 @@ def propose_simpler_model(settings: Settings, progress: Progress = silent, *, tr
 
     A simpler model that is as good should win; one that is worse must be seen to be refused.
     """
-    from training import gate
+    from training.gate.contender import of_mean
+    from training.gate.judge import judge
 
     progress("gate")
     cells = trained.candidate.evaluation.cells
-    baselines = {name: values for name, values in _baselines(cells).items() if name != "poisson_glm"}
-    verdict = gate.judge(
+    verdict = judge(
         cells,
-        challenger=cells["poisson_glm"].to_numpy("float64"),
-        baselines=baselines,
-        champion=cells["demand"].to_numpy("float64"),
+        challenger=of_mean(cells["poisson_glm"].to_numpy("float64")),
+        baselines={name: values for name, values in baselines_of(cells).items() if name != "poisson_glm"},
+        champion=of_mean(cells["demand"].to_numpy("float64")),
         seed=settings.seed,
     )
+    judged = seal(
+        settings, verdict, model=DEMAND, champion=None, about={"files": {}, "rival": "the model just trained"}
+    )
     with tempfile.TemporaryDirectory(prefix="poplift-run-") as folder:
-        (Path(folder) / "verdict.json").write_text(_verdict_json(verdict))
+        (Path(folder) / VERDICT).write_text(judged.signed.to_json())
         registry.log_run(
             settings,
             run_name="poisson glm",
             params={"recipe": "poisson_glm"},
             metrics=_gate_metrics(verdict),
-            tags=_verdict_tags(verdict),
+            tags=_verdict_tags(judged),
             artifacts=Path(folder),
         )
     return verdict
 
 
-def write_artifacts(candidate: Candidate, verdict: Verdict, folder: Path, *, seed: int) -> None:
-    """The candidate's report, tables and model files, the verdict, and the rows a release is checked with."""
+def write_artifacts(candidate: Candidate, folder: Path, *, seed: int) -> None:
+    """The candidate's report, tables and model files, and the rows a release is checked with."""
     candidate.write_artifacts(folder)
-    (folder / "verdict.json").write_text(_verdict_json(verdict))
     rows = candidate.training_set.frame.sample(GOLDEN_ROWS, random_state=seed)[list(MODEL_FEATURES)]
     rows.to_json(folder / registry.FILES / GOLDEN, orient="records", double_precision=15)
-
-
-def _baselines(cells: pd.DataFrame) -> dict[str, np.ndarray]:
-    return {name: cells[name].to_numpy("float64") for name in BASELINES if name in cells}
 
 
 def _recipe_tags(settings: Settings, data: TrainingSet) -> dict[str, str]:
@@ -169,13 +155,9 @@ def _recipe_tags(settings: Settings, data: TrainingSet) -> dict[str, str]:
     }
 
 
-def _verdict_tags(verdict: Verdict) -> dict[str, str]:
-    return {"gate": verdict.outcome, "gate_reasons": "; ".join(verdict.reasons)[:4000]}
+def _verdict_tags(judged: Judged) -> dict[str, str]:
+    return {**judged.signed.tags(), "gate_reasons": "; ".join(judged.verdict.reasons)[:4000]}
 
 
 def _gate_metrics(verdict: Verdict) -> dict[str, float]:
     return {f"gate_{name}": value for name, value in verdict.figures.items()}
-
-
-def _verdict_json(verdict: Verdict) -> str:
-    return json.dumps({"outcome": verdict.outcome, "reasons": verdict.reasons, "figures": verdict.figures}, indent=1)

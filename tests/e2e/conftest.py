@@ -96,6 +96,7 @@ def production(tmp_path_factory, postgres_url, redis_url):
         profile="production",
         home=tmp_path_factory.mktemp("production"),
         shopper_key="test-key",
+        verdict_key="test-verdict-key",
         search_trials=1,
         postgres_url=postgres_url,
         database_prefix=prefix,

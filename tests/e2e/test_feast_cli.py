@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from feature_repo.catalog import DEMAND_SERVING, RUNNING_VIEWS, VIEWS
+from feature_repo.catalog import DEMAND_SERVING, EFFECT_VIEW, RUNNING_VIEWS, VIEWS
 from poplift import feature_store
 from poplift.settings import child_environment, load_settings
 from tests.integration.conftest import journey, shared, small_home
@@ -68,9 +68,11 @@ def listed(settings, folder):
 def test_the_commands_of_the_how_to_work_from_two_folders_on_one_registry(settings, folders):
     here, there = folders
     planned = feast(settings, here, "plan")
-    assert all(view.name in planned for view in (*VIEWS, *RUNNING_VIEWS))
+    assert all(view.name in planned for view in (*VIEWS, *RUNNING_VIEWS, EFFECT_VIEW))
     feast(settings, here, "apply")
-    assert listed(settings, there) == sorted(["planned_activation", *(v.name for v in (*VIEWS, *RUNNING_VIEWS))])
+    assert listed(settings, there) == sorted(
+        ["planned_activation", *(v.name for v in (*VIEWS, *RUNNING_VIEWS, EFFECT_VIEW))]
+    )
     assert listed(settings, here) == listed(settings, there)
     with sqlite3.connect(settings.home / "registry.db") as registry:
         before = registry.execute("SELECT count(*) FROM feature_views").fetchone()
@@ -79,7 +81,7 @@ def test_the_commands_of_the_how_to_work_from_two_folders_on_one_registry(settin
         assert (
             registry.execute("SELECT count(*) FROM feature_views").fetchone()
             == before
-            == (len((*VIEWS, *RUNNING_VIEWS)),)
+            == (len((*VIEWS, *RUNNING_VIEWS, EFFECT_VIEW)),)
         )
     feast(settings, there, "materialize-incremental", BUSINESS_TIME)
     feast(settings, here, "materialize-incremental", BUSINESS_TIME)

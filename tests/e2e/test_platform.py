@@ -4,7 +4,6 @@ import contextlib
 import html
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -19,6 +18,7 @@ import pytest
 import yaml
 
 from poplift.settings import Settings, child_environment, load_settings
+from tests.e2e.browser import OPTIONS, program
 
 pytestmark = pytest.mark.slow
 
@@ -27,13 +27,6 @@ UP_SECONDS = 180
 STOP_SECONDS = 30
 RUN_SECONDS = 180
 DRAW_SECONDS = 60
-# Pages are drawn without a network: everything they need must come from this machine.
-BROWSER = (
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--hide-scrollbars"),
-    *("--disable-dev-shm-usage", "--window-size=1400,1000"),
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-)
 
 
 @dataclass(frozen=True)
@@ -167,10 +160,7 @@ def screenshots(tmp_path_factory):
 
 
 def browse(address, profile, *options):
-    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if program is None:
-        pytest.skip("no Chromium here: install the package chromium to run this test")
-    command = [program, *BROWSER, f"--user-data-dir={profile}", *options, address]
+    command = [program(), *OPTIONS, f"--user-data-dir={profile}", *options, address]
     return subprocess.run(command, capture_output=True, text=True, timeout=DRAW_SECONDS, check=True).stdout
 
 
@@ -187,7 +177,7 @@ PAGES = {
         ["/v1/recommendations/{outlet_id}", "/v1/demand", "/readyz", "Predicted sales of the coming week"],
     ),
     "mlflow": ("/#/models", ["demand", "champion"]),
-    "prefect": ("/deployments", ["weekly", "Every 5 minutes", "monitor", "At 05:30 AM"]),
+    "prefect": ("/deployments", ["release", "Every 5 minutes", "monitor", "At 06:00 AM"]),
     "feast": ("/p/poplift/feature-view", ["outlet_ppg_sales", "ppg_trend", "planned_activation"]),
     "reports": ("/", ["monitoring", "Have the inputs moved?", "How good is the model?"]),
 }

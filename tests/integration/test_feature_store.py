@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from feature_repo.build import table_path
-from feature_repo.catalog import BATCH_FEATURES, DEMAND_SERVING, DEMAND_TRAINING, RUNNING_VIEWS, VIEWS
+from feature_repo.catalog import BATCH_FEATURES, DEMAND_SERVING, DEMAND_TRAINING, EFFECT_VIEW, RUNNING_VIEWS, VIEWS
 from poplift import feature_store
 from poplift.feature_evolution import RETIRED, BreakingChangeError
 from poplift.settings import load_settings
@@ -63,7 +63,7 @@ def known_then(settings, row):
 def copy_of(small_home, home, **settings):
     """A home of its own with the small home's feature tables, not yet registered."""
     own = load_settings(home=home, database_prefix="copy", **settings)
-    for view in (*VIEWS, *RUNNING_VIEWS):
+    for view in (*VIEWS, *RUNNING_VIEWS, EFFECT_VIEW):
         path = table_path(own.features_dir, view.name)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.symlink_to(table_path(small_home.settings.features_dir, view.name))

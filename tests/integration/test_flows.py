@@ -13,7 +13,23 @@ ROOT = Path(__file__).resolve().parents[2]
 HEAVY = ("feast", "mlflow", "prefect", "lightgbm", "pandas", "ibis", "duckdb", "fastapi", "evidently", "sklearn")
 HELP_SECONDS = 0.3
 HELP_SLACK = 3  # times: the machine that runs the tests does other things too
-NOT_FLOWS = {"init", "serve", "demo", "up", "rollback", "stream"}  # commands that are no step of a schedule
+# Commands that are no step of a schedule.
+NOT_FLOWS = {
+    "init",
+    "serve",
+    "demo",
+    "up",
+    "rollback",
+    "stream",
+    "ledger",
+    "trace",
+    "cost",
+    "keys",
+    "simulate",
+    "study",
+    "loop",
+    "experiment",
+}
 
 
 def deployments():
@@ -67,10 +83,19 @@ def test_every_deployment_runs_alone_in_the_pool_that_the_worker_works(flows):
 
 
 def test_every_flow_has_a_command_of_its_name(flows):
+    from typer.main import get_command
+
     from flows.cli import app
 
-    commands = {c.name or c.callback.__name__ for c in app.registered_commands}
-    assert commands == set(flows) | NOT_FLOWS
+    assert set(get_command(app).commands) == set(flows) | NOT_FLOWS
+
+
+def test_the_first_page_lists_the_pages_of_other_steps_by_the_names_they_write():
+    from flows.steps import effects, loop, monitor, release
+    from serving.planner import publish
+
+    written = {release.MODEL_PAGE, publish.PAGE, effects.REPORT, loop.PAGE}
+    assert {page.href for page in monitor.PAGES} == written
 
 
 def test_prefect_is_pinned_to_the_version_its_file_was_written_for():

@@ -1,56 +1,40 @@
 """MLflow behind its door: what is registered can be loaded, promoted and served, and every move is written down."""
 
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from feature_repo.catalog import MODEL_FEATURES
+from flows.steps import release as release_step
+from flows.steps.ledger import verify_ledger
 from flows.steps.promote import (
     NoChampionError,
     PromotionRefusedError,
     ledger,
-    move_champion,
     promote,
     promote_if_new,
     reconcile,
 )
-from flows.steps.release import refresh_release, roll_back
-from flows.steps.train import GOLDEN, MODEL, REPORT
+from flows.steps.release import refresh_release
+from flows.steps.rollback import roll_back
 from poplift import registry
-from poplift.registry import CHALLENGER, CHAMPION, FILES, RegistryError
+from poplift.registry import CHALLENGER, CHAMPION, DEMAND, FILES, RegistryError
 from poplift.settings import load_settings
+from poplift.verdicts import DIGEST_TAG, SIGNATURE_TAG
 from serving.current import load_current
-from training import demand
+from tests.registered_models import PASSED, register, training_rows
 
 # MLflow says this of a class of its own when its pyfunc module is first imported.
 pytestmark = pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning")
 
-PASSED = {"gate": "pass", "commit": "abc", "data_digest": "d1"}
-
 
 @pytest.fixture(scope="module")
 def rows():
-    """Cells with every feature, and transactions that some of them drive."""
-    draw = np.random.default_rng(1)
-    frame = pd.DataFrame({name: draw.gamma(2.0, 0.5, 400) for name in MODEL_FEATURES})
-    rate = 0.3 * frame[MODEL_FEATURES[0]] + frame["plan_depth"]
-    return frame.assign(
-        transactions=draw.poisson(rate).astype(float), units=draw.poisson(2 * rate).astype(float), week=40
-    )
-
-
-def files_of(folder, rows, *, seed):
-    """A trained model of a few trees as the training step lays it down."""
-    model = demand.fit(rows, recipe=replace(demand.Recipe(), rounds=4), seed=seed, threads=1, data_digest="d1")
-    demand.save(model, folder / FILES)
-    golden = rows[list(MODEL_FEATURES)].head(5)
-    golden.to_json(folder / FILES / GOLDEN, orient="records", double_precision=15)
-    return model
+    return training_rows()
 
 
 @dataclass(frozen=True)
@@ -66,22 +50,7 @@ class Template:
 def template(tmp_path_factory, rows):
     settings = load_settings(home=tmp_path_factory.mktemp("mlflow"))
     folders = tuple(tmp_path_factory.mktemp("run") for _ in range(2))
-    boosters = []
-    for seed, folder in enumerate(folders):
-        model = files_of(folder, rows, seed=seed)
-        (folder / REPORT).write_text(f"report of seed {seed}")
-        boosters.append(model.boosters["transactions"])
-        registry.log_run(
-            settings,
-            run_name="tiny",
-            params={"rounds": 4},
-            metrics={"poisson_deviance": 0.5, "bias": 0.01},
-            tags=PASSED,
-            artifacts=folder,
-            model=boosters[-1],
-            input_example=rows[list(MODEL_FEATURES)].head(5),
-            register_as=MODEL,
-        )
+    boosters = [register(settings, folder, rows, seed=seed) for seed, folder in enumerate(folders)]
     return Template(settings.home / "mlflow.db", folders, tuple(boosters))
 
 
@@ -100,21 +69,21 @@ def home(empty, template):
 
 
 def point(settings, alias, version):
-    registry.set_alias(settings, name=MODEL, alias=alias, version=version)
+    registry.set_alias(settings, name=DEMAND, alias=alias, version=version)
 
 
 def judged(settings, version, **tags):
     """Give a version the verdict of another gate."""
     mlflow_client = registry.client(settings)
-    run = mlflow_client.get_model_version(MODEL, version).run_id
-    for key in PASSED:
+    run = mlflow_client.get_model_version(DEMAND, version).run_id
+    for key in (*PASSED, DIGEST_TAG, SIGNATURE_TAG):
         mlflow_client.delete_tag(run, key)
     for key, value in tags.items():
         mlflow_client.set_tag(run, key, value)
 
 
 def moves(settings):
-    return [(m.from_version, m.to_version, m.who, m.verdict) for m in ledger(settings).moves(model=MODEL)]
+    return [(m.from_version, m.to_version, m.who, m.verdict) for m in ledger(settings).moves(model=DEMAND)]
 
 
 def test_a_registered_version_loads_with_its_signature_where_unpickling_is_forbidden(home, rows, template, monkeypatch):
@@ -122,19 +91,19 @@ def test_a_registered_version_loads_with_its_signature_where_unpickling_is_forbi
 
     monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
     point(home, CHAMPION, "2")
-    loaded = mlflow.lightgbm.load_model(f"models:/{MODEL}@{CHAMPION}")
+    loaded = mlflow.lightgbm.load_model(f"models:/{DEMAND}@{CHAMPION}")
     inputs = rows[list(MODEL_FEATURES)]
     np.testing.assert_array_equal(loaded.predict(inputs), template.boosters[1].predict(inputs))
-    signature = mlflow.models.get_model_info(f"models:/{MODEL}@{CHAMPION}").signature
+    signature = mlflow.models.get_model_info(f"models:/{DEMAND}@{CHAMPION}").signature
     assert signature.inputs.input_names() == list(MODEL_FEATURES)
     assert signature.outputs.input_names() == ["transactions"]
 
 
 def test_an_alias_leads_to_the_version_with_the_tags_and_metrics_of_its_run(home):
     point(home, CHALLENGER, "2")
-    found = registry.by_alias(home, name=MODEL, alias=CHALLENGER)
+    found = registry.by_alias(home, name=DEMAND, alias=CHALLENGER)
     assert found.version == "2"
-    assert found.run_id == registry.client(home).get_model_version(MODEL, "2").run_id
+    assert found.run_id == registry.client(home).get_model_version(DEMAND, "2").run_id
     assert found.metrics == {"poisson_deviance": 0.5, "bias": 0.01}
     assert PASSED.items() <= found.tags.items()
 
@@ -142,13 +111,13 @@ def test_an_alias_leads_to_the_version_with_the_tags_and_metrics_of_its_run(home
 @pytest.mark.parametrize("where", ["empty", "home"])
 def test_an_alias_or_model_that_does_not_exist_is_none_and_no_error(where, request):
     settings = request.getfixturevalue(where)
-    assert registry.by_alias(settings, name=MODEL, alias=CHAMPION) is None
+    assert registry.by_alias(settings, name=DEMAND, alias=CHAMPION) is None
 
 
 def test_the_files_of_a_version_are_those_that_were_logged_and_gone_after_use(home, template):
     point(home, CHALLENGER, "1")
     logged = {p.name: p.read_bytes() for p in (template.folders[0] / FILES).iterdir()}
-    with registry.model_files(home, registry.by_alias(home, name=MODEL, alias=CHALLENGER)) as folder:
+    with registry.model_files(home, registry.by_alias(home, name=DEMAND, alias=CHALLENGER)) as folder:
         assert logged == {name: (folder / name).read_bytes() for name in logged}
     assert len(logged) == 6
     assert not folder.exists()
@@ -156,8 +125,8 @@ def test_the_files_of_a_version_are_those_that_were_logged_and_gone_after_use(ho
 
 def test_a_version_that_we_did_not_train_is_refused_with_what_to_do(home):
     mlflow_client = registry.client(home)
-    foreign = mlflow_client.create_run(mlflow_client.get_experiment_by_name(registry.EXPERIMENT).experiment_id)
-    version = mlflow_client.create_model_version(MODEL, "runs:/elsewhere", foreign.info.run_id)
+    foreign = mlflow_client.create_run(mlflow_client.get_experiment_by_name(registry.DEMAND).experiment_id)
+    version = mlflow_client.create_model_version(DEMAND, "runs:/elsewhere", foreign.info.run_id)
     point(home, CHAMPION, version.version)
     with pytest.raises(RegistryError, match=f"version 3: its run {foreign.info.run_id} has no artifacts under model/"):
         refresh_release(home)
@@ -177,7 +146,7 @@ def test_a_version_without_a_passing_verdict_is_not_promoted_and_the_reason_is_s
     verdict, reasons = tags.get("gate", "none"), tags.get("gate_reasons", "no reasons")
     with pytest.raises(PromotionRefusedError, match=rf"version 2: .* '{verdict}', .*\({reasons}\); champion unchanged"):
         promote(home, who="me", why="now")
-    assert registry.by_alias(home, name=MODEL, alias=CHAMPION) is None
+    assert registry.by_alias(home, name=DEMAND, alias=CHAMPION) is None
     assert moves(home) == []
 
 
@@ -188,7 +157,7 @@ def test_every_promotion_is_written_down_once_with_who_and_why(home):
     point(home, CHALLENGER, "2")
     promote(home, who="ben", why="newer weeks")
     assert moves(home) == [(None, "1", "ana", "pass"), ("1", "2", "ben", "pass")]
-    assert [m.why for m in ledger(home).moves(model=MODEL)] == ["the gate passed", "newer weeks"]
+    assert [m.why for m in ledger(home).moves(model=DEMAND)] == ["the gate passed", "newer weeks"]
     assert reconcile(home).version == "2"
     assert len(moves(home)) == 2
 
@@ -199,7 +168,7 @@ def test_an_alias_moved_in_the_mlflow_ui_is_followed_and_written_down(home):
     promote(home, who="ana", why="the gate passed")
     first = refresh_release(home)
     judged(home, "2", gate="refuse")
-    registry.client(home).set_registered_model_alias(MODEL, CHAMPION, "2")
+    registry.client(home).set_registered_model_alias(DEMAND, CHAMPION, "2")
     second = refresh_release(home)
     assert second.id != first.id
     assert load_current(home.releases_dir).versions["model_version"] == "2"
@@ -210,7 +179,7 @@ def test_an_alias_moved_in_the_mlflow_ui_is_followed_and_written_down(home):
 def test_a_champion_put_back_is_the_release_it_was(home):
     ids = []
     for version in ("1", "2", "1"):
-        registry.client(home).set_registered_model_alias(MODEL, CHAMPION, version)
+        registry.client(home).set_registered_model_alias(DEMAND, CHAMPION, version)
         ids.append(refresh_release(home).id)
         assert load_current(home.releases_dir).versions["model_version"] == version
     assert ids[0] == ids[2] != ids[1]
@@ -223,19 +192,54 @@ def test_a_rollback_takes_the_alias_along_so_that_the_next_release_step_keeps_it
         promote(home, who="ana", why="the gate passed")
         refresh_release(home)
     back = roll_back(home, who="ben", why="complaints")
-    assert registry.by_alias(home, name=MODEL, alias=CHAMPION).version == "1"
+    assert registry.by_alias(home, name=DEMAND, alias=CHAMPION).version == "1"
     assert refresh_release(home).id == back == load_current(home.releases_dir).id
     assert moves(home)[-1] == ("2", "1", "ben", "pass")
     assert len(moves(home)) == 3
 
 
+def test_a_rollback_of_the_policy_alone_is_kept_by_the_release_step_until_somebody_wants_it_again(home, monkeypatch):
+    point(home, CHALLENGER, "1")
+    promote(home, who="ana", why="the gate passed")
+    first = refresh_release(home)
+    bolder = release_step.policy(home).model_copy(update={"minimum_gain": 0.05})
+    monkeypatch.setattr(release_step, "policy", lambda _: bolder)
+    second = refresh_release(home)
+    assert second.id != first.id
+    assert roll_back(home, who="ben", why="too bold") == first.id
+    said = []
+    assert refresh_release(home, said.append).id == first.id == load_current(home.releases_dir).id
+    assert any(f"release {second.id} was taken back and stays away" in line for line in said)
+    assert refresh_release(home, again=True).id == second.id == load_current(home.releases_dir).id
+    assert len(moves(home)) == 1
+
+
+def test_a_rollback_works_while_mlflow_is_down_and_the_alias_follows_once_it_is_back(home, free_port, monkeypatch):
+    ids = []
+    for version in ("1", "2"):
+        point(home, CHALLENGER, version)
+        promote(home, who="ana", why="the gate passed")
+        ids.append(refresh_release(home).id)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    down = load_settings(home=home.home, mlflow_url=f"http://127.0.0.1:{free_port}")
+    said = []
+    assert roll_back(down, who="ben", why="complaints", progress=said.append) == ids[0]
+    assert load_current(home.releases_dir).versions["model_version"] == "1"
+    assert "the next release step moves the alias" in said[-1]
+    assert verify_ledger(down).not_asked is not None
+    assert moves(home)[-1] == ("1", "2", "ana", "pass")
+    assert refresh_release(home).id == ids[0]
+    assert registry.by_alias(home, name=DEMAND, alias=CHAMPION).version == "1"
+    assert moves(home)[-1] == ("2", "1", "ben", "pass")
+
+
 def test_what_was_rolled_back_is_not_promoted_again_by_the_next_week(home):
-    move_champion(home, version="1", who="ana", why="first")
-    move_champion(home, version="2", who="ana", why="second")
+    promote(home, who="ana", why="first", version="1", override="drill")
+    promote(home, who="ana", why="second", version="2", override="drill")
     point(home, CHALLENGER, "2")
-    move_champion(home, version="1", who="ana", why="taken back")
+    promote(home, who="ana", why="taken back", version="1", override="drill")
     assert promote_if_new(home, who="weekly flow", why="the gate passed") is None
-    assert registry.by_alias(home, name=MODEL, alias=CHAMPION).version == "1"
+    assert registry.by_alias(home, name=DEMAND, alias=CHAMPION).version == "1"
 
 
 def test_a_challenger_that_was_never_champion_is_promoted_unless_monitoring_holds(home):

@@ -15,7 +15,6 @@ from poplift.settings import load_settings
 from serving.decision_log import DecisionLog, decision_row
 from serving.metrics import Metrics
 from serving.online import FeastReader, read_rows
-from serving.policy import finite
 from tests.integration.conftest import SmallHome
 
 RELEASE = {"id": "r1", "model_name": "demand", "model_version": "1", "policy": "p"}
@@ -62,7 +61,9 @@ def serve(settings, entities):
             entity=entity,
             chosen={},
             candidates=[],
-            features=finite({name: float(rows.frame[name].iloc[number]) for name in BATCH_FEATURES}),
+            features={
+                name: None if np.isnan(value := rows.column(name)[number]) else float(value) for name in BATCH_FEATURES
+            },
             quality={"flags": list(rows.flags[number])},
         )
         log.append([row])

@@ -11,7 +11,10 @@ from feature_repo.catalog import VIEWS
 from monitoring.check import check
 from monitoring.index_page import Link
 from monitoring.performance import measure_accuracy
+from monitoring.promise import Kept
 from monitoring.skew import SkewSummary
+from monitoring.verdict import Figure, Finding
+from poplift.statistics import Interval
 
 AS_OF = datetime(2018, 1, 2, 5, tzinfo=UTC)
 COLUMNS = ["transactions_lag_1", "base_price_13w", "weeks_to_holiday"]
@@ -113,3 +116,40 @@ def test_further_reports_are_listed_first(inputs):
     check(**inputs, links=[Link("Model report", "https://example.org/model", "scores")])
     page = (inputs["reports_dir"] / "index.html").read_text(encoding="utf-8")
     assert page.index("Model report") < page.index("As good as promised?")
+
+
+def kept(state, reasons=()):
+    change = Interval(0.3, 0.2, 0.4, 0.95)
+    return Kept(
+        "r1", 900, 800, (51, 53), 600, {"superseded": 100}, 0.7, 0.02, 0.8, 0.5, change, change, change, state, reasons
+    )
+
+
+def test_what_became_of_the_decisions_is_a_row_per_release_on_the_page_and_in_the_figures(inputs):
+    verdict = check(**inputs, brought=lambda: (kept("ok"),), served="r1")
+    assert verdict.status == "ok"
+    page = (inputs["reports_dir"] / "index.html").read_text(encoding="utf-8")
+    for said in (
+        "What became of the decisions",
+        "800 of 900",
+        "100 superseded",
+        "51 to 53",
+        "+30.0% (+20.0% to +40.0%)",
+    ):
+        assert said in page
+    assert figures(inputs)["decisions"][0]["deviance_change"]["low"] == 0.2
+
+
+def test_a_promise_broken_by_the_release_that_serves_holds_promotion(inputs):
+    verdict = check(**inputs, brought=lambda: (kept("breach", ("Decisions of release r1: worse.",)),), served="r1")
+    assert (verdict.status, verdict.holds) == ("breach", True)
+    assert verdict.reasons[0] == "Decisions of release r1: worse."
+
+
+def test_a_further_check_has_a_say_and_one_that_breaks_is_unknown(inputs):
+    tile = Figure("moves", "Moves", 1.0, "1", "", "breach")
+    verdict = check(**inputs, further={"Ledger check": lambda: Finding("breach", ("nobody answers",), tile)})
+    assert (verdict.status, verdict.reasons) == ("breach", ("nobody answers",))
+    assert tile in verdict.figures
+    verdict = check(**inputs, further={"Ledger check": lambda: 1 / 0})
+    assert verdict.reasons == ("Ledger check failed: ZeroDivisionError: division by zero.",)

@@ -77,6 +77,7 @@ def test_a_report_that_is_not_there_is_listed_without_a_dead_link(tmp_path):
     shown = page(tmp_path, links=links)
     assert shown.hrefs == ["drift.html", "http://127.0.0.1:5000"]
     assert "Not written yet." in shown.texts
+    assert "scores" in shown.texts  # what it would say, and how it is made
 
 
 def test_text_from_data_cannot_become_markup(tmp_path):
