@@ -1,8 +1,9 @@
 """POS lines one by one: read, judged by their contract in small batches, and landed in the lake in larger parts.
 
 Versions of a line are told apart by when they arrived. A version that is known already, or says what the newest one
-says, is a duplicate. Everything between two landings is in memory only: whoever delivers the lines forgets them after
-`land`, and delivers again what was lost.
+says, is a duplicate. Of copies the one delivered first stays, however they are cut into batches: lines delivered again
+after a crash are then known since when they were known before. Everything between two landings is in memory only:
+whoever delivers the lines forgets them after `land`, and delivers again what was lost.
 """
 
 import json
@@ -165,21 +166,24 @@ class Arrivals:
 
     def _register(self, arrivals: Sequence[Arrival]) -> list[tuple[str, str]]:
         """Make the readable lines visible as live_incoming; returns the others as (row, message)."""
-        rows, unreadable = [], []
+        rows: list[tuple[Any, ...]] = []
+        unreadable: list[tuple[str, str]] = []
         for arrival in arrivals:
             try:
-                rows.append((*_texts(arrival.payload), arrival.arrived_at, arrival.message))
+                rows.append((*_texts(arrival.payload), arrival.arrived_at, arrival.message, len(rows)))
             except (ValueError, RecursionError):
                 payload = arrival.payload.decode(errors="replace")
                 unreadable.append((json.dumps({"payload": payload, "message": arrival.message}), arrival.message))
-        columns: Iterator[Any] = zip(*rows, strict=True) if rows else iter([()] * (len(_SENT) + 2))
+        columns: Iterator[Any] = zip(*rows, strict=True) if rows else iter([()] * (len(_SENT) + 3))
         kinds = [*(pa.field(c, pa.string()) for c in _SENT), pa.field("created_at", pa.timestamp("us", "UTC"))]
-        schema = pa.schema([*kinds, pa.field("message", pa.string())])
+        schema = pa.schema([*kinds, pa.field("message", pa.string()), pa.field("delivered", pa.int64())])
         incoming = pa.table([pa.array(c, f.type) for c, f in zip(columns, schema, strict=True)], schema=schema)
         self._connection.register("live_sent", incoming)
         once = ", ".join(f'"{c}"' for c in POS_LINES.column_names)
         # The same line twice at one instant is a duplicate, not a broken row.
         self._create("live_incoming", f"SELECT {once}, min(message) AS message FROM live_sent GROUP BY {once}")
+        order = f"SELECT {_KEY}, created_at, min(delivered) AS delivered FROM live_sent GROUP BY {_KEY}, created_at"
+        self._create("live_order", order)  # not beside the lines: a refused one is kept as it came, and once
         self._connection.unregister("live_sent")
         return unreadable
 
@@ -193,15 +197,23 @@ class Arrivals:
                 f"INSERT INTO live_known SELECT {_COLUMNS} FROM ({landed}) SEMI JOIN live_checked USING ({_KEY}) "
                 "EXCEPT FROM live_known"
             )
-        fresh = f"SELECT {_COLUMNS} FROM live_checked EXCEPT FROM live_known"
+        fresh = (
+            f"SELECT * FROM (SELECT {_COLUMNS} FROM live_checked EXCEPT FROM live_known) "
+            f"JOIN live_order USING ({_KEY}, created_at)"
+        )
         newest = f"SELECT {_KEY}, last({_SAYS} ORDER BY {_ORDER}) AS says FROM live_known GROUP BY {_KEY}"
         ordered = (
             f"SELECT *, {_SAYS} AS says, lag({_SAYS}) OVER line AS said, row_number() OVER line AS place "
             f"FROM ({fresh}) WINDOW line AS (PARTITION BY {_KEY} ORDER BY {_ORDER})"
         )
+        compared = (
+            f"SELECT a.*, a.says IS DISTINCT FROM CASE WHEN place = 1 THEN k.says ELSE said END AS is_other "
+            f"FROM ({ordered}) AS a LEFT JOIN ({newest}) AS k USING ({_KEY})"
+        )
+        told = f"SELECT *, count_if(is_other) OVER (PARTITION BY {_KEY} ORDER BY place) AS version FROM ({compared})"
         return (
-            f"SELECT {_COLUMNS} FROM ({ordered}) AS a LEFT JOIN ({newest}) AS k USING ({_KEY}) "
-            "WHERE a.says IS DISTINCT FROM CASE WHEN place = 1 THEN k.says ELSE said END"
+            f"SELECT {_COLUMNS} FROM ({told}) WHERE version > 0 "
+            f"QUALIFY delivered = min(delivered) OVER (PARTITION BY {_KEY}, version)"
         )
 
     def _known_keys(self) -> dict[str, str]:

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from filelock import FileLock
-from sqlalchemy import create_engine, text
-from sqlalchemy.engine import Connection, make_url
-from sqlalchemy.exc import ProgrammingError
 
 from poplift.settings import Settings
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Connection
 
 DATABASES = ("registry", "mlflow", "prefect")
 DUPLICATE_DATABASE = "42P04"
@@ -20,6 +21,9 @@ def ensure_databases(settings: Settings) -> None:
     settings.home.mkdir(parents=True, exist_ok=True)
     if settings.postgres_url is None:
         return
+    from sqlalchemy import create_engine, text
+    from sqlalchemy.engine import make_url
+
     server = create_engine(f"{settings.postgres_url.rstrip('/')}/postgres", isolation_level="AUTOCOMMIT")
     try:
         with server.connect() as connection:
@@ -34,25 +38,44 @@ def ensure_databases(settings: Settings) -> None:
         server.dispose()
 
 
+class LockError(OSError):
+    """A lock between processes cannot be had: the database that keeps it is silent, or it is held for too long."""
+
+
 @contextmanager
-def exclusive(settings: Settings, name: str) -> Iterator[None]:
-    """One process at a time inside `name`, on this machine or, with Postgres, on all that share the registry."""
+def exclusive(settings: Settings, name: str, *, seconds: float = LOCK_SECONDS) -> Iterator[None]:
+    """One process at a time inside `name`, on this machine or, with Postgres, on all that share the registry.
+
+    Raises LockError, an OSError, where the lock cannot be had within `seconds`; on this machine filelock's Timeout,
+    which is one too.
+    """
     if settings.postgres_url is None:
         settings.home.mkdir(parents=True, exist_ok=True)
-        with FileLock(settings.home / f"{name}.lock", timeout=LOCK_SECONDS):
+        with FileLock(settings.home / f"{name}.lock", timeout=seconds):
             yield
         return
+    from sqlalchemy import create_engine, text
+    from sqlalchemy.exc import SQLAlchemyError
+
     engine = create_engine(settings.database_url("registry"))
     try:
-        with engine.connect() as connection:
+        try:
+            connection = engine.connect()
+            connection.execute(text(f"SET lock_timeout = '{seconds:g}s'"))
             connection.execute(text("SELECT pg_advisory_lock(hashtext(:name))"), {"name": name})
+        except SQLAlchemyError as error:
+            raise LockError(f"the lock {name} cannot be had: {str(error).splitlines()[0]}") from error
+        with connection:
             yield
             connection.execute(text("SELECT pg_advisory_unlock(hashtext(:name))"), {"name": name})
     finally:
         engine.dispose()  # ends the session, and with it the lock, whatever happened inside
 
 
-def _create(connection: Connection, database: str) -> None:
+def _create(connection: "Connection", database: str) -> None:
+    from sqlalchemy import text
+    from sqlalchemy.exc import ProgrammingError
+
     try:
         connection.execute(text(f'CREATE DATABASE "{database}"'))
     except ProgrammingError as error:

@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import yaml
-from sqlalchemy.engine import make_url
 
 from poplift.databases import exclusive
 from poplift.feature_evolution import refuse_breaking
@@ -79,6 +77,8 @@ def _online(settings: Settings, redis_options: str) -> dict[str, Any]:
             "connection_string": f"{settings.redis_url},{redis_options}",
         }
     if settings.online_store_kind == "postgres":
+        from sqlalchemy.engine import make_url
+
         url = make_url(settings.database_url("online"))
         return {
             "type": "feature_repo.online.postgres.GuardedPostgresOnlineStore",
@@ -124,6 +124,8 @@ def _engines(settings: Settings) -> dict[str, Any]:
 
 def render(settings: Settings, path: Path = REPOSITORY_FOLDER / "feature_store.yaml") -> Path:
     """Write feature_store.yaml for the `feast` CLI; left alone when it says the same already."""
+    import yaml
+
     header = "# Rendered by `poplift init` from the settings; not kept in git. Change the settings, not this file.\n"
     content = header + yaml.safe_dump(configuration(settings), sort_keys=False)
     if not path.exists() or path.read_text() != content:
@@ -162,7 +164,27 @@ def apply(settings: Settings, objects: Sequence[Any]) -> tuple[str, ...]:
         refuse_breaking(registered, objects)
         gone = [o for o in registered if o.name not in kept]
         store.apply(list(objects), objects_to_delete=gone, partial=False)
+        _keep_read_plans(settings, store)
     return tuple(sorted(kept))
+
+
+def read_plan_path(settings: Settings, service: str) -> Path:
+    """The file that holds all that reading a feature service online needs of the registry; `apply` writes it."""
+    return settings.read_plans_dir / f"{service}.json"
+
+
+def _keep_read_plans(settings: Settings, store: "FeatureStore") -> None:
+    plans: Mapping[str, str] = store.provider.online_store.read_plans(store.config, store.registry)
+    settings.read_plans_dir.mkdir(parents=True, exist_ok=True)
+    for left in settings.read_plans_dir.glob("*.json"):
+        if left.stem not in plans:
+            left.unlink()
+    for service, plan in plans.items():
+        path = read_plan_path(settings, service)
+        if not path.exists() or path.read_text() != plan:
+            partial = path.with_suffix(".partial")
+            partial.write_text(plan)
+            partial.replace(path)
 
 
 def refuse_breaking_changes(settings: Settings, objects: Sequence[Any]) -> None:

@@ -35,7 +35,7 @@ class Part:
 class Lake:
     """A folder with one sub-folder per table; writers rename finished files into place, so readers need no lock."""
 
-    def __init__(self, root: Path, *, threads: int = 2, memory: str = "2GB") -> None:
+    def __init__(self, root: Path, *, threads: int = 2, memory: str = "3GB") -> None:
         self.root = root
         self._threads = threads
         self._memory = memory

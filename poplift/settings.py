@@ -1,6 +1,7 @@
 """The one reader of the environment: a profile is a file of values, variables named POPLIFT_… override it."""
 
 import os
+import tempfile
 import tomllib
 from datetime import UTC, datetime
 from difflib import get_close_matches
@@ -11,12 +12,18 @@ from typing import Any, Literal, Self
 from pydantic import AwareDatetime, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from poplift.assumptions import CPU_HOUR_USD
 from poplift.clock import wall_now
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 # Nothing here calls home unless somebody asks it to.
 QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
+# What traces are filed under, unless the one who collects them says otherwise.
+SERVICE_NAME = {"OTEL_SERVICE_NAME": "poplift"}
 DEMO_SHOPPER_KEY = "public-demo-key"
+# Prometheus' client looks at it when it is imported, and so does Feast, which sets it to a folder of its own.
+METRICS_VARIABLE, METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR", "poplift-metrics-"
+DEMO_VERDICT_KEY = "public-demo-verdict-key"
 
 
 class SettingsError(Exception):
@@ -65,6 +72,14 @@ class Settings(BaseSettings):
         SecretStr(DEMO_SHOPPER_KEY),
         description="Key of the pseudonyms of shoppers; must be set in production.",
     )
+    verdict_key: SecretStr = Field(
+        SecretStr(DEMO_VERDICT_KEY),
+        description="Key that signs the gate's verdicts; must be set in production.",
+    )
+    promote_after: Literal["gate", "shadow", "canary"] = Field(
+        "gate",
+        description="What a promotion needs: the gate's pass alone, or that of the shadow or of a canary after it.",
+    )
     search_trials: int = Field(4, ge=1, description="Trials of the hyper-parameter search.")
     offline_engine: Literal["duckdb", "spark"] = Field(
         "duckdb", description="What builds training sets and materialises: duckdb, or spark where one machine ends."
@@ -80,8 +95,25 @@ class Settings(BaseSettings):
     mlflow_url: str | None = Field(None, description="Tracking server; without one the database is used directly.")
     artifact_url: str | None = Field(None, description="Where MLflow keeps artifacts; a folder under home by default.")
 
+    access: Literal["open", "required"] = Field(
+        "open",
+        description="open: the API asks nobody who they are and answers this machine only; required: keys or tokens.",
+    )
+    oidc_issuer: str | None = Field(
+        None, description="Issuer whose tokens the API accepts beside keys, as tokens name it."
+    )
+    oidc_audience: str | None = Field(None, description="Audience a token must be meant for; needed with an issuer.")
+    oidc_algorithm: Literal["RS256", "PS256", "ES256", "EdDSA"] = Field(
+        "RS256", description="The one algorithm that tokens may be signed with."
+    )
+    oidc_roles_claim: str = Field("roles", description="Claim of a token that lists its roles.")
+    client_rate: float = Field(100.0, gt=0, description="Requests a second of one client, for each process of the API.")
+    client_burst: int = Field(200, ge=1, description="Requests of one client at once, before its rate counts.")
     api_host: str = Field("127.0.0.1", description="Address the API binds to.")
     api_port: int = Field(8000, ge=0, le=65535, description="Port of the API.")
+    cpu_hour_usd: float = Field(
+        CPU_HOUR_USD, ge=0, allow_inf_nan=False, description="Price of a processor hour, for the cost of decisions."
+    )
     mlflow_port: int = Field(5000, ge=0, le=65535, description="Port of the MLflow UI of `make up`.")
     prefect_port: int = Field(4200, ge=0, le=65535, description="Port of the Prefect UI of `make up`.")
     feast_port: int = Field(8888, ge=0, le=65535, description="Port of the Feast UI of `make up`.")
@@ -114,6 +146,16 @@ class Settings(BaseSettings):
                 raise ValueError(f"profile 'production' needs {names}")
             if self.shopper_key.get_secret_value() == DEMO_SHOPPER_KEY:
                 raise ValueError("profile 'production' needs POPLIFT_SHOPPER_KEY: the demo key is public")
+            if self.verdict_key.get_secret_value() == DEMO_VERDICT_KEY:
+                raise ValueError("profile 'production' needs POPLIFT_VERDICT_KEY: the demo key is public")
+            if self.access == "open":
+                raise ValueError("profile 'production' needs POPLIFT_ACCESS=required: it asks everybody who they are")
+        return self
+
+    @model_validator(mode="after")
+    def _an_issuer_signs_for_an_audience(self) -> Self:
+        if (self.oidc_issuer is None) != (self.oidc_audience is None):
+            raise ValueError("POPLIFT_OIDC_ISSUER and POPLIFT_OIDC_AUDIENCE are set together or not at all")
         return self
 
     @model_validator(mode="after")
@@ -158,9 +200,19 @@ class Settings(BaseSettings):
         return self.home / "releases"
 
     @cached_property
+    def ledger_path(self) -> Path:
+        """The ledger of every move of an alias."""
+        return self.home / "ledger.jsonl"
+
+    @cached_property
     def reports_dir(self) -> Path:
         """HTML reports."""
         return self.home / "reports"
+
+    @cached_property
+    def read_plans_dir(self) -> Path:
+        """What reading online needs of the feature registry, one file a feature service."""
+        return self.home / "read-plans"
 
     @cached_property
     def predictions_dir(self) -> Path:
@@ -168,9 +220,24 @@ class Settings(BaseSettings):
         return self.home / "predictions"
 
     @cached_property
+    def plans_dir(self) -> Path:
+        """Plans of activations, one file a plan, and which was the last."""
+        return self.home / "plans"
+
+    @cached_property
     def decisions_dir(self) -> Path:
         """The decision log."""
         return self.home / "decisions"
+
+    @cached_property
+    def access_dir(self) -> Path:
+        """Hashes of the API's keys."""
+        return self.home / "access"
+
+    @cached_property
+    def experiments_dir(self) -> Path:
+        """Launch records of experiments, one file each."""
+        return self.home / "experiments"
 
     def database_url(self, name: str) -> str:
         """SQLAlchemy URL of one of the platform's databases: `registry`, `mlflow`, `prefect` or `online`."""
@@ -200,9 +267,22 @@ def child_environment(settings: Settings, **more: str) -> dict[str, str]:
     return {**os.environ, **given, **more}
 
 
+def share_metrics() -> Path:
+    """Let the processes started from here on count into one new folder, so that each of them can tell the sums."""
+    folder = Path(tempfile.mkdtemp(prefix=METRICS_FOLDER))
+    os.environ[METRICS_VARIABLE] = str(folder)
+    return folder
+
+
+def shared_metrics() -> Path | None:
+    """The folder into which several serving processes count; None where there is but one, or it is not ours."""
+    folder = Path(os.environ.get(METRICS_VARIABLE, ""))
+    return folder if folder.name.startswith(METRICS_FOLDER) else None
+
+
 def load_settings(**overrides: Any) -> Settings:
     """Read profile and environment; raise SettingsError that names the variable when it is wrong or unknown."""
-    for variable, value in QUIET.items():
+    for variable, value in {**QUIET, **SERVICE_NAME}.items():
         os.environ.setdefault(variable, value)
     known = {f"POPLIFT_{name.upper()}" for name in Settings.model_fields}
     for variable in sorted(os.environ):

@@ -45,6 +45,19 @@ def block_bootstrap(
     pigeonhole bootstrap of Owen (2007), Annals of Applied Statistics 1(2), which is conservative when both outlets
     and weeks matter. Raises ValueError on fewer than two outlets or weeks, or on a value that is not finite.
     """
+    sums, totals = resampled_sums(columns, outlet=outlet, week=week, draws=draws, seed=seed)
+    drawn = statistic(totals)
+    low, high = np.nanquantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(statistic(sums)), float(low), float(high), level)
+
+
+def resampled_sums(
+    columns: np.ndarray, *, outlet: np.ndarray, week: np.ndarray, draws: int = 2000, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Sums of `columns` (rows, k) as they are, (k,), and in every resample of `block_bootstrap`, (draws, k).
+
+    For many statistics of the same cells at once. Raises ValueError as `block_bootstrap` does.
+    """
     values = np.asarray(columns, dtype="float64").reshape(len(outlet), -1)
     if not np.isfinite(values).all():
         raise ValueError("bootstrap: a value is NaN or infinite; drop or repair such rows before comparing")
@@ -61,9 +74,7 @@ def block_bootstrap(
     weeks_drawn = random.multinomial(weeks, np.full(weeks, 1 / weeks), size=draws).astype("float64")
     by_week = np.tensordot(outlets_drawn, sums, axes=1)
     totals = np.einsum("bw,bwk->bk", weeks_drawn, by_week)
-    drawn = statistic(totals)
-    low, high = np.nanquantile(drawn, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(statistic(sums.sum(axis=(0, 1)))), float(low), float(high), level)
+    return sums.sum(axis=(0, 1)), totals
 
 
 def relative_change(

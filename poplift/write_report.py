@@ -15,6 +15,11 @@ class WriteReport:
     older: int = 0
     refused: Mapping[str, int] = field(default_factory=dict)
 
+    @property
+    def given(self) -> int:
+        """Number of rows."""
+        return self.written + self.older + sum(self.refused.values())
+
     def __add__(self, other: "WriteReport") -> "WriteReport":
         """Both together."""
         reasons = sorted({*self.refused, *other.refused})

@@ -1,29 +1,23 @@
-"""Turns results into the answers of the API and the rows of the decision log, one decision id for both."""
+"""Turns results into the answers of the API and the rows of the decision log, one decision id for both.
 
-from collections.abc import Sequence
-from datetime import UTC, date
+Answers are plain values in the form of `serving.schemas`, to which tests hold them byte by byte: building and checking
+a model of every candidate took as long as choosing it.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
+from poplift.activation import Activation
 from serving.decide import Context, DemandResult, RecommendationResult
 from serving.decision_log import decision_row
-from serving.online import Entity, OnlineRows, coming_week_start_day
-from serving.policy import BASIS, Activation, Choice, Predictions, finite
-from serving.schemas import (
-    Candidate,
-    DemandAnswer,
-    DemandPrediction,
-    FeatureAge,
-    NotDecided,
-    ReasonAnswer,
-    Recommendation,
-    RecommendationAnswer,
-    ReleaseAnswer,
-)
+from serving.exploration import Assigned, why
+from serving.online import Entity, OnlineRows
+from serving.policy import BASIS, BASIS_SENTENCE, Floats, Predictions
 
-Rows = list[dict[str, Any]]
+Json = dict[str, Any]
 
 
 def demand_answer(
@@ -32,184 +26,169 @@ def demand_answer(
     entities: Sequence[Entity],
     plans: Sequence[Activation],
     result: DemandResult,
-) -> tuple[DemandAnswer, Rows]:
-    """Answer and decision rows of POST /v1/demand: the asked activation is the only candidate."""
-    rows: list[DemandPrediction] = []
-    log: Rows = []
-    vectors = _vectors(context, result.inputs)
+) -> tuple[Json, list[Json]]:
+    """Answer (schemas.DemandAnswer) and decision rows: the asked activation is the only candidate."""
+    columns = {"price_usd": _numbers(result.price), **_predicted(result.predictions)}
+    logged = _Decisions(context, "demand", request_id, result.online, result.inputs)
+    rows: list[Json] = []
     for i, (entity, plan) in enumerate(zip(entities, plans, strict=True)):
-        numbers = _numbers(result.predictions, i) | {"price_usd": _number(result.price[i])}
-        logged = _decision(
-            context,
-            kind="demand",
-            request_id=request_id,
-            entity=entity,
-            chosen=plan,
-            candidates=[{"activation": plan.model_dump(), **numbers}],
-            vector=vectors[i],
-            online=result.online,
-            row=i,
-        )
-        log.append(logged)
+        activation = plan.model_dump()
+        numbers = {name: values[i] for name, values in columns.items()}
         rows.append(
-            DemandPrediction(
-                decision_id=logged["decision_id"],
-                outlet_id=entity["outlet_id"],
-                ppg_id=entity["ppg_id"],
-                activation=plan,
-                activation_name=plan.name,
-                degraded=bool(result.online.degraded[i]),
-                flags=list(result.online.flags[i]),
+            {
+                "activation": activation,
+                "activation_name": plan.name,
                 **numbers,
-            )
+                "decision_id": logged.add(entity, activation, [{"activation": activation, **numbers}], row=i),
+                **entity,
+                "degraded": bool(result.online.degraded[i]),
+                "flags": result.online.flags[i],
+            }
         )
-    return DemandAnswer(**_envelope(context, request_id, result.online), rows=rows), log
+    return {**_envelope(context, request_id, result.online), "rows": rows}, logged.rows
 
 
 def recommendation_answer(
     context: Context, request_id: str, outlet_id: str, result: RecommendationResult
-) -> tuple[RecommendationAnswer, Rows]:
-    """Answer and decision rows of a recommendation: one decision per returned ppg."""
-    recommendations: list[Recommendation] = []
-    log: Rows = []
-    vectors = _vectors(context, result.inputs)
-    for i, choice in enumerate(result.choices):
-        candidates = _candidates(context, result, choice)
-        entity = {"outlet_id": outlet_id, "ppg_id": choice.ppg_id}
+) -> tuple[Json, list[Json]]:
+    """Answer (schemas.RecommendationAnswer) and decision rows: one decision per returned ppg."""
+    policy = context.release.policy
+    activations = [(activation.model_dump(), activation.name) for activation in policy.candidates]
+    columns = {"price_usd": _numbers(result.price), **_predicted(result.predictions)}
+    gains = _numbers(np.array([(c.gain, c.cost_usd, c.net_gain) for c in result.choices]))
+    logged = _Decisions(context, "recommendation", request_id, result.online, result.inputs)
+    recommendations: list[Json] = []
+    for rank, (assigned, reasons) in enumerate(zip(result.assigned, result.reasons, strict=True), 1):
+        choice = assigned.choice
+        candidates = _candidates(activations, columns, gains[rank - 1], assigned)
+        of_log = [candidate.copy() for candidate in candidates]
+        for candidate in of_log:
+            del candidate["activation_name"]
         chosen = candidates[choice.chosen]
-        logged = _decision(
-            context,
-            kind="recommendation",
-            request_id=request_id,
-            entity=entity,
-            chosen=chosen.activation,
-            candidates=[candidate.model_dump(exclude={"activation_name"}) for candidate in candidates],
-            vector=vectors[i],
-            online=result.online,
-            row=choice.row,
-        )
-        log.append(logged)
+        entity = {"outlet_id": outlet_id, "ppg_id": choice.ppg_id}
         recommendations.append(
-            Recommendation(
-                rank=i + 1,
-                decision_id=logged["decision_id"],
-                ppg_id=choice.ppg_id,
-                recommended=chosen,
-                abstained=choice.abstained_because is not None,
-                abstained_because=choice.abstained_because,
-                reasons=[ReasonAnswer(**vars(reason)) for reason in result.reasons[i]],
-                candidates=candidates,
-                degraded=bool(result.online.degraded[choice.row]),
-                flags=list(result.online.flags[choice.row]),
-            )
+            {
+                "rank": rank,
+                "decision_id": logged.add(entity, chosen["activation"], of_log, row=choice.row, assigned=assigned),
+                "ppg_id": choice.ppg_id,
+                "recommended": chosen,
+                "arm": assigned.draw.arm,
+                "arm_note": why(assigned),
+                "experiment": assigned.experiment,
+                "propensity": assigned.draw.propensity,
+                "abstained": choice.abstained_because is not None,
+                "abstained_because": choice.abstained_because,
+                "reasons": [vars(reason) for reason in reasons],
+                "candidates": candidates,
+                "degraded": bool(result.online.degraded[choice.row]),
+                "flags": result.online.flags[choice.row],
+            }
         )
-    answer = RecommendationAnswer(
+    answer = {
         **_envelope(context, request_id, result.online),
-        outlet_id=outlet_id,
-        assumptions=context.release.policy.assumptions,
-        recommendations=recommendations,
-        not_decided=[NotDecided(ppg_id=ppg, reason=reason) for ppg, reason in result.not_decided],
-    )
-    return answer, log
+        "outlet_id": outlet_id,
+        "assumptions": policy.assumptions.model_dump(),
+        "recommendations": recommendations,
+        "not_decided": [{"ppg_id": ppg, "reason": reason} for ppg, reason in result.not_decided],
+    }
+    return answer, logged.rows
 
 
-def release_answer(context: Context) -> ReleaseAnswer:
-    """Which release answers this request."""
+def release_answer(context: Context) -> dict[str, str]:
+    """Which release answers this request (schemas.ReleaseAnswer)."""
     release = context.release
-    return ReleaseAnswer(
-        id=release.id,
-        model_name=release.model_name,
-        model_version=release.model_version,
-        policy=release.policy.name,
-    )
-
-
-def _candidates(context: Context, result: RecommendationResult, choice: Choice) -> list[Candidate]:
-    return [
-        Candidate(
-            activation=activation,
-            activation_name=activation.name,
-            price_usd=_number(result.price[choice.row, k]),
-            predicted_gain=float(choice.gain[k]),
-            assumed_cost_usd=_number(choice.cost_usd[k]),
-            net_gain=_number(choice.net_gain[k]),
-            **_numbers(result.predictions, (choice.row, k)),
-        )
-        for k, activation in enumerate(context.release.policy.candidates)
-    ]
-
-
-def _decision(
-    context: Context,
-    *,
-    kind: str,
-    request_id: str,
-    entity: Entity,
-    chosen: Activation,
-    candidates: Rows,
-    vector: list[float],
-    online: OnlineRows,
-    row: int,
-) -> dict[str, Any]:
-    features = dict(zip(context.release.features, vector, strict=True))
-    ages = {view: hours[row] for view, hours in online.ages_hours.items()}
-    return decision_row(
-        kind=kind,
-        request_id=request_id,
-        business_time=context.business_time.astimezone(UTC).isoformat(),
-        week_start=_week_start(context).isoformat(),
-        release=release_answer(context).model_dump(),
-        entity=entity,
-        chosen=chosen.model_dump(),
-        candidates=candidates,
-        features=finite(features),
-        quality={
-            "feature_age_hours": finite(ages),
-            "degraded": bool(online.degraded[row]),
-            "flags": list(online.flags[row]),
-        },
-    )
-
-
-def _vectors(context: Context, inputs: pd.DataFrame) -> list[list[float]]:
-    """Model inputs row by row, in the order of the release's features."""
-    rows: list[list[float]] = inputs[list(context.release.features)].to_numpy(dtype=np.float64).tolist()
-    return rows
-
-
-def _numbers(predictions: Predictions, at: Any) -> dict[str, Any]:
     return {
-        "transactions": float(predictions.transactions[at]),
-        "transactions_low": float(predictions.low[at]),
-        "transactions_high": float(predictions.high[at]),
-        "units": float(predictions.units[at]),
+        "id": release.id,
+        "model_name": release.model_name,
+        "model_version": release.model_version,
+        "policy": release.policy.name,
     }
 
 
-def _number(value: Any) -> float | None:
-    return float(value) if np.isfinite(value) else None
+class _Decisions:
+    """Rows of the decision log of one answer; `inputs` has the model inputs of its decisions in their order."""
+
+    def __init__(self, context: Context, kind: str, request_id: str, online: OnlineRows, inputs: Floats) -> None:
+        self.rows: list[Json] = []
+        self._features = context.release.features
+        self._vectors = _numbers(context.release.heads.arranged(inputs))
+        self._online = online
+        self._ages = {view: _numbers(hours) for view, hours in online.ages_hours.items()}
+        self._shared: Mapping[str, Any] = {
+            "kind": kind,
+            "request_id": request_id,
+            "business_time": context.business_time.astimezone(UTC).isoformat(),
+            "week_start": context.week_start.isoformat(),
+            "release": release_answer(context),
+        }
+
+    def add(
+        self, entity: Entity, chosen: Json, candidates: list[Json], *, row: int, assigned: Assigned | None = None
+    ) -> str:
+        """Add the decision about row `row` of the online read and return its id."""
+        logged = decision_row(
+            **self._shared,
+            entity=entity,
+            chosen=chosen,
+            candidates=candidates,
+            draw=assigned.draw if assigned else None,
+            experiment=assigned.experiment if assigned else None,
+            features=dict(zip(self._features, self._vectors[len(self.rows)], strict=True)),
+            quality={
+                "feature_age_hours": {view: hours[row] for view, hours in self._ages.items()},
+                "degraded": bool(self._online.degraded[row]),
+                "flags": self._online.flags[row],
+            },
+        )
+        self.rows.append(logged)
+        return str(logged["decision_id"])
 
 
-def _week_start(context: Context) -> date:
-    day: date = np.datetime64(coming_week_start_day(context.business_time), "D").item()
-    return day
+def _candidates(
+    activations: list[tuple[Json, str]], columns: Mapping[str, Any], gains: list[Any], assigned: Assigned
+) -> list[Json]:
+    own = [*(values[assigned.choice.row] for values in columns.values()), *gains, assigned.draw.propensities]
+    names = ("activation", "activation_name", *columns, "predicted_gain", "assumed_cost_usd", "net_gain", "propensity")
+    return [
+        dict(zip(names, (*of, *numbers), strict=True))
+        for of, numbers in zip(activations, zip(*own, strict=True), strict=True)
+    ]
 
 
-def _envelope(context: Context, request_id: str, online: OnlineRows) -> dict[str, Any]:
+def _predicted(predictions: Predictions) -> dict[str, Any]:
+    return {
+        "transactions": _numbers(predictions.transactions),
+        "transactions_low": _numbers(predictions.low),
+        "transactions_high": _numbers(predictions.high),
+        "units": _numbers(predictions.units),
+    }
+
+
+def _numbers(values: Floats) -> list[Any]:
+    """As Python's floats, in as many lists as there are dimensions; JSON has no NaN: what is not finite is None."""
+    is_finite = np.isfinite(values)
+    if is_finite.all():
+        return list(values.tolist())
+    numbers = values.astype(object)
+    numbers[~is_finite] = None
+    return list(numbers.tolist())
+
+
+def _envelope(context: Context, request_id: str, online: OnlineRows) -> Json:
     return {
         "request_id": request_id,
         "release": release_answer(context),
         "business_time": context.business_time.astimezone(UTC),
-        "week_start": _week_start(context),
+        "week_start": context.week_start,
         "basis": BASIS,
+        "basis_note": BASIS_SENTENCE,
         "degraded": bool(online.degraded.any()),
-        "feature_ages": [_age(view, events, online) for view, events in online.events.items()],
+        "feature_ages": _ages(online),
     }
 
 
-def _age(view: str, events: Any, online: OnlineRows) -> FeatureAge:
-    present = events[~np.isnat(events)]
-    if not len(present):
-        return FeatureAge(view=view, oldest_event_time=None, age_hours=None)
-    oldest = present.min().astype("datetime64[us]").item().replace(tzinfo=UTC)
-    return FeatureAge(view=view, oldest_event_time=oldest, age_hours=float(np.nanmax(online.ages_hours[view])))
+def _ages(online: OnlineRows) -> list[Json]:
+    return [
+        {"view": view, "oldest_event_time": event and event.replace(tzinfo=UTC), "age_hours": hours}
+        for view, event, hours in online.oldest
+    ]

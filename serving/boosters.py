@@ -1,39 +1,102 @@
-"""How rows are fed to LightGBM: complete, in the model's own column order, checked by name."""
+"""LightGBM models by the library's C interface: its Python package would bring pandas and scikit-learn along."""
 
-from collections.abc import Mapping
-from typing import Any
+import ctypes
+import weakref
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
+# LightGBM/c_api.h
+_FLOAT64, _ROW_MAJOR = 1, 1
+_NORMAL, _CONTRIBUTIONS = 0, 3
+_ALL_ROUNDS = (0, -1)
 
-def completed(rows: pd.DataFrame, *, defaults: Mapping[str, float]) -> pd.DataFrame:
-    """The features named in `defaults`, with the default in place of every missing value, as in training.
 
-    A booster trained without missing values would silently read one as zero. Raises KeyError that names absent ones.
+class BoosterError(Exception):
+    """LightGBM refuses a model or a prediction; the message is its own."""
+
+
+class Booster:
+    """One model of one output a row; predictions are those of `lightgbm.Booster.predict`, bit by bit.
+
+    Threads may share it: LightGBM only reads the trees, and every call has buffers of its own.
     """
-    names = list(defaults)
-    absent = [name for name in names if name not in rows.columns]
-    if absent:
-        raise KeyError(f"features the model needs are absent: {', '.join(absent)}")
-    cells = rows[names].to_numpy(dtype=np.float64)
-    # one array at a time: DataFrame.fillna by column takes longer than the model
-    cells = np.where(np.isnan(cells), np.array([defaults[name] for name in names]), cells)
-    return pd.DataFrame(cells, columns=names, index=rows.index)
+
+    def __init__(self, text: str) -> None:
+        header = dict(line.partition("=")[::2] for line in text.partition("\nTree=")[0].splitlines())
+        if header.get("num_tree_per_iteration") != "1":
+            raise BoosterError("not a LightGBM model with one output")
+        if "\nend of trees\n" not in text:  # the library does not look for it and crashes
+            raise BoosterError("the model ends before its last tree")
+        self.feature_names = tuple(header["feature_names"].split(" "))
+        self.objective = header.get("objective", "").partition(" ")[0]
+        self._handle = ctypes.c_void_p()
+        library = _library()
+        rounds = ctypes.c_int()
+        _checked(
+            library.LGBM_BoosterLoadModelFromString(text.encode(), ctypes.byref(rounds), ctypes.byref(self._handle))
+        )
+        weakref.finalize(self, library.LGBM_BoosterFree, self._handle)
+
+    def predict(self, rows: Floats, *, threads: int = 1) -> Floats:
+        """One value for each of n complete rows, whose columns are `feature_names`."""
+        return self._run(rows, _NORMAL, width=1, threads=threads)[:, 0]
+
+    def contributions(self, rows: Floats, *, threads: int = 1) -> Floats:
+        """TreeSHAP contributions (Lundberg et al., 2020) of n complete rows, one column per feature."""
+        width = len(self.feature_names) + 1
+        return self._run(rows, _CONTRIBUTIONS, width=width, threads=threads)[:, :-1]  # the last is the base value
+
+    def _run(self, rows: Floats, what: int, *, width: int, threads: int) -> Floats:
+        given = np.ascontiguousarray(rows, dtype=np.float64)
+        if given.ndim != 2 or given.shape[1] != len(self.feature_names):  # the library would read past the end
+            raise BoosterError(f"rows of shape {given.shape}, the model has {len(self.feature_names)} features")
+        out = np.empty((len(given), width))
+        written = ctypes.c_int64()
+        _checked(
+            _library().LGBM_BoosterPredictForMat(
+                self._handle,
+                given.ctypes.data_as(ctypes.c_void_p),
+                _FLOAT64,
+                *given.shape,
+                _ROW_MAJOR,
+                what,
+                *_ALL_ROUNDS,
+                b"num_threads=%d verbosity=-1" % threads,
+                ctypes.byref(written),
+                out.ctypes.data_as(ctypes.c_void_p),
+            )
+        )
+        if written.value != out.size:
+            raise BoosterError(f"{written.value} values came back for {len(given)} rows")
+        return out
 
 
-def predict(booster: Any, rows: pd.DataFrame, *, threads: int = 1) -> Floats:
-    """Predict complete rows, in whatever column order they come; one value a row."""
-    ordered = rows[booster.feature_name()]
-    # LightGBM takes columns by position and says nothing unless asked
-    return np.asarray(booster.predict(ordered, validate_features=True, num_threads=threads), dtype=np.float64)
+@cache
+def _library() -> ctypes.CDLL:
+    """The shared library inside the installed wheel, found without importing the package."""
+    package = find_spec("lightgbm")
+    folder = Path(package.origin).parent if package and package.origin else None
+    found = sorted(folder.glob("*/lib_lightgbm.*")) if folder else []
+    if not found:
+        raise BoosterError("the library of LightGBM is not installed: pip install 'poplift[serving]'")
+    library = ctypes.CDLL(str(found[0]))
+    library.LGBM_GetLastError.restype = ctypes.c_char_p
+    pointer, number = ctypes.c_void_p, ctypes.c_int
+    library.LGBM_BoosterFree.argtypes = [pointer]
+    library.LGBM_BoosterLoadModelFromString.argtypes = [ctypes.c_char_p, pointer, pointer]
+    library.LGBM_BoosterPredictForMat.argtypes = [
+        *(pointer, pointer, number, ctypes.c_int32, ctypes.c_int32),
+        *(number, number, number, number, ctypes.c_char_p, pointer, pointer),
+    ]
+    return library
 
 
-def contributions(booster: Any, rows: pd.DataFrame) -> Floats:
-    """TreeSHAP contributions (Lundberg et al., 2020) of complete rows, one column per feature of the booster."""
-    ordered = rows[booster.feature_name()]
-    shares = booster.predict(ordered, pred_contrib=True, validate_features=True, num_threads=1)
-    return np.asarray(shares, dtype=np.float64)[:, :-1]  # the last column is the base value
+def _checked(code: int) -> None:
+    if code:
+        raise BoosterError(_library().LGBM_GetLastError().decode(errors="replace"))

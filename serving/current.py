@@ -1,39 +1,25 @@
-"""Which release is served: the pointer file, rollback, and the last good release in memory."""
+"""Which release is served: activation, and the last good release in memory."""
 
-import json
 import threading
 import time
-import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from filelock import FileLock
+from serving.pointer import point, read_pointer
+from serving.policy import Policy
+from serving.release import LoadedRelease, ReleaseError, load, verify
 
-from serving.release import LoadedRelease, ReleaseError, load, read_json, sync, verify
-
-POINTER = "current"
 RETRY_SECONDS = 30.0
 
 
-def activate(release_id: str, *, releases_dir: Path) -> None:
-    """Verify a release and point `current` at it in one atomic step; the one before becomes `previous`."""
-    verify(releases_dir / release_id)
-    with FileLock(releases_dir / ".lock"):
-        pointer = read_pointer(releases_dir)
-        if pointer.get("id") != release_id:
-            _write_pointer(releases_dir, current=release_id, previous=pointer.get("id"))
+def activate(release_id: str, *, releases_dir: Path, seen: Mapping[str, str | None] | None = None) -> None:
+    """Verify a release and point `current` at it in one atomic step; the one before becomes `previous`.
 
-
-def rollback(*, releases_dir: Path) -> str:
-    """Put the previous release back as one unit and return its id; the one taken back becomes `previous`.
-
-    Raises ReleaseError when there is none or when it does not verify.
+    A challenger that stood beside the one before does so no more. With `seen` nothing is moved when the pointer is
+    another one by now: PointerMovedError.
     """
-    previous = read_pointer(releases_dir).get("previous")
-    if previous is None:
-        raise ReleaseError(f"{releases_dir / POINTER}: there is no previous release to go back to")
-    activate(previous, releases_dir=releases_dir)
-    return previous
+    verify(releases_dir / release_id)
+    point(releases_dir, release_id, seen=seen)
 
 
 def load_current(releases_dir: Path) -> LoadedRelease:
@@ -44,19 +30,9 @@ def load_current(releases_dir: Path) -> LoadedRelease:
     return load(releases_dir / release_id)
 
 
-def read_pointer(releases_dir: Path) -> dict[str, str | None]:
-    """Ids of the `id` and `previous` release; empty when nothing was activated yet. Raises ReleaseError."""
-    path = releases_dir / POINTER
-    if not path.exists():
-        return {}
-    pointer = read_json(path)
-    ids = (pointer.get("id"), pointer.get("previous")) if isinstance(pointer, dict) else (None, None)
-    for value in ids:
-        if value is not None and (not isinstance(value, str) or Path(value).name != value):
-            raise ReleaseError(f"{path}: {value!r} is not the id of a release; activate one again")
-    if ids[0] is None:
-        raise ReleaseError(f"{path}: names no release; activate one again")
-    return {"id": ids[0], "previous": ids[1]}
+def current_policy(releases_dir: Path) -> Policy | None:
+    """The policy of the activated release, None before the first one was; raises ReleaseError."""
+    return load_current(releases_dir).policy if read_pointer(releases_dir) else None
 
 
 class CurrentRelease:
@@ -119,11 +95,3 @@ class CurrentRelease:
     def _fail(self, message: str) -> None:
         self.error = message
         self._on_error(message)
-
-
-def _write_pointer(releases_dir: Path, *, current: str, previous: str | None) -> None:
-    temporary = releases_dir / f".pointer-{uuid.uuid4().hex}"
-    temporary.write_text(json.dumps({"id": current, "previous": previous}))
-    sync(temporary)
-    temporary.replace(releases_dir / POINTER)
-    sync(releases_dir)

@@ -1,32 +1,36 @@
 """The decision log: every served answer as one JSON line, written by a thread that no request waits for."""
 
-import json
 import queue
 import threading
 import uuid
 from collections.abc import Mapping, Sequence
+from io import FileIO
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import structlog
+from pydantic_core import to_json
 
 from poplift import clock
+from poplift.assignment import CHOSEN, Draw
+from poplift.atomic import sync
 from serving.metrics import Metrics
-from serving.release import sync
 
 SCHEMA = "decision_v1"
 ROWS_A_BATCH = 2000
 RETRY_SECONDS = 1.0
+GATHER_SECONDS = 0.25  # so long an answer may wait for others to be written with; a sync each costs more than a choice
 
 log = structlog.get_logger()
 
 
 class DecisionLog:
-    """Appends decision rows to `<folder>/<day>-<process>.jsonl`, flushed and fsynced batch by batch.
+    """Appends decision rows to `<folder>/<day>-<process>.jsonl`, flushed and fsynced a few times a second.
 
     `append` never blocks: while more than `capacity` rows wait for the disk, further answers are dropped and
-    counted. A failed write (full disk) is tried again in a new file, so a torn line is always the last of its
-    file and a row may appear twice: `decision_id` tells. `close` drains what is queued.
+    counted. A failed write (full disk) is taken back, so that trying does not fill the disk, and tried again in a new
+    file; where it cannot be taken back a torn line is the last of its file and a row may appear twice: `decision_id`
+    tells. `close` drains what is queued.
     """
 
     def __init__(self, folder: Path, *, metrics: Metrics, capacity: int = 20_000) -> None:
@@ -38,7 +42,8 @@ class DecisionLog:
         self._queue: queue.SimpleQueue[Sequence[Mapping[str, Any]] | None] = queue.SimpleQueue()
         self._writer = threading.Thread(target=self._run, name="decision-log", daemon=True)
         self._closing = threading.Event()
-        self._file: TextIO | None = None
+        self._file: FileIO | None = None
+        self._whole_bytes = 0
         self._day = ""
 
     def start(self) -> None:
@@ -70,6 +75,7 @@ class DecisionLog:
         while not done:
             batch: list[Mapping[str, Any]] = []
             item = self._queue.get()
+            self._closing.wait(GATHER_SECONDS)
             while True:
                 if item is None:
                     done = True
@@ -88,32 +94,48 @@ class DecisionLog:
         self._forget_file()
 
     def _write_until_done(self, batch: Sequence[Mapping[str, Any]]) -> None:
-        text = "".join(json.dumps(row, allow_nan=False, separators=(",", ":")) + "\n" for row in batch)
+        text = b"".join(to_json(row) + b"\n" for row in batch)
         while True:
+            is_last_try = self._closing.is_set()
             try:
                 self._write(text)
             except OSError as error:
                 self._metrics.decision_errors.inc()
                 log.error("decision_log_write_failed", folder=str(self._folder), error=str(error))  # noqa: TRY400 - no trace
-                self._forget_file()
-                if self._closing.wait(RETRY_SECONDS):
+                self._take_back()
+                if is_last_try:
                     self._metrics.decisions_dropped.inc(len(batch))
                     return
+                self._closing.wait(RETRY_SECONDS)
             else:
                 self._metrics.decisions_written.inc(len(batch))
                 return
 
-    def _write(self, text: str) -> None:
+    def _write(self, text: bytes) -> None:
         day = clock.wall_now().date().isoformat()
         if self._file is None or day != self._day:
             self._forget_file()
             # process ids come again in containers: a file belongs to one opening only
             path = self._folder / f"{day}-{uuid.uuid4().hex[:12]}.jsonl"
-            self._file, self._day = path.open("a", encoding="utf-8"), day
+            self._file, self._day, self._whole_bytes = path.open("ab", buffering=0), day, 0
             sync(self._folder)
-        self._file.write(text)
-        self._file.flush()
+        left = memoryview(text)
+        while left:
+            left = left[self._file.write(left) :]
         sync(Path(self._file.name))
+        self._whole_bytes += len(text)
+
+    def _take_back(self) -> None:
+        """Cut what was half written off the file and leave it; a file without a whole row goes."""
+        if self._file is None:
+            return
+        try:
+            self._file.truncate(self._whole_bytes)
+            if not self._whole_bytes:
+                Path(self._file.name).unlink()
+        except OSError as error:
+            log.warning("decision_log_not_cut", file=self._file.name, error=str(error))
+        self._forget_file()
 
     def _forget_file(self) -> None:
         if self._file is not None:
@@ -136,10 +158,12 @@ def decision_row(
     candidates: Sequence[Mapping[str, Any]],
     features: Mapping[str, float | None],
     quality: Mapping[str, Any],
+    draw: Draw | None = None,
+    experiment: str | None = None,
 ) -> dict[str, Any]:
     """One row: what was known, what could have been chosen, what was, and with which probability.
 
-    The policy is deterministic, so the propensity of what it chose is 1.
+    Without a `draw` nothing was drawn, and the propensity of what was chosen is 1.
     """
     return {
         "schema": SCHEMA,
@@ -155,7 +179,9 @@ def decision_row(
         "model_version": release["model_version"],
         "policy": release["policy"],
         "activation": chosen,
-        "propensity": 1.0,
+        "propensity": draw.propensity if draw else 1.0,
+        "arm": draw.arm if draw else CHOSEN,
+        "experiment": experiment,
         "candidates": list(candidates),
         "features": dict(features),
         **quality,

@@ -7,17 +7,22 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from poplift.arrivals import Arrival, Refusal
-from poplift.databases import exclusive
-from poplift.lake import Lake
+from poplift.databases import LockError, exclusive
+from poplift.feature_store import FeatureStoreError
 from poplift.pseudonym import pseudonym
 from poplift.settings import Settings
+from poplift.stream import StreamError
 
 if TYPE_CHECKING:
     from feature_repo.running import RunningWeek, RunningWriter
+    from poplift.arrivals import Arrival, Refusal
     from poplift.stream import EventStream
 
 RUNNING_WEEK = "running-week"
+
+
+class NotTakenError(Exception):
+    """Lines could not be taken, and why; they may be sent again, what was taken counts once."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +31,7 @@ class Received:
 
     accepted: int
     duplicates: int | None
-    refused: tuple[Refusal, ...] | None
+    refused: "tuple[Refusal, ...] | None"
 
 
 class EventDoor:
@@ -42,14 +47,19 @@ class EventDoor:
     def receive(self, lines: Sequence[Mapping[str, Any]]) -> Received:
         """Take lines; `shopper_id` is a household or loyalty id, which goes no further than here.
 
-        When this returns, the lines are on the stream, or in the lake and online. Raises StreamError, LakeError or
-        FeatureStoreError; then the same lines may be sent again, what was taken counts once.
+        When this returns, the lines are on the stream, or in the lake and online. Raises NotTakenError.
         """
         payloads = [self._payload(line) for line in lines]
         if self._settings.redis_url is None:
-            with self._lock, exclusive(self._settings, RUNNING_WEEK):
-                return self._apply(payloads)
-        self._stream_of(self._settings.redis_url).append(payloads)
+            try:
+                with self._lock, exclusive(self._settings, RUNNING_WEEK):
+                    return self._apply(payloads)
+            except LockError as error:
+                raise NotTakenError(str(error)) from error
+        try:
+            self._stream_of(self._settings.redis_url).append(payloads)
+        except StreamError as error:
+            raise NotTakenError(str(error)) from error
         return Received(len(payloads), None, None)
 
     def _payload(self, line: Mapping[str, Any]) -> bytes:
@@ -66,12 +76,22 @@ class EventDoor:
             return self._stream
 
     def _apply(self, payloads: Sequence[bytes]) -> Received:
+        # Who takes lines off a stream has the lake and Ibis loaded, this process only where there is no stream.
+        from poplift.arrivals import Arrival
+        from poplift.lake import LakeError
+
+        try:
+            return self._taken(payloads, Arrival)
+        except (LakeError, FeatureStoreError) as error:
+            raise NotTakenError(str(error)) from error
+
+    def _taken(self, payloads: Sequence[bytes], arrival: "type[Arrival]") -> Received:
         as_of = self._settings.now()
         online, week = self._opened(as_of)
         try:
             # Lines of one request follow each other where time runs; where it stands still, nothing may be later.
             step = timedelta(microseconds=self._settings.business_clock == "wall")
-            arrivals = [Arrival(str(n), as_of + n * step, payload) for n, payload in enumerate(payloads)]
+            arrivals = [arrival(str(n), as_of + n * step, payload) for n, payload in enumerate(payloads)]
             taken, rows = week.take(arrivals, as_of=as_of)
             week.arrivals.land()
             online.write(rows)
@@ -83,6 +103,7 @@ class EventDoor:
     def _opened(self, as_of: datetime) -> "tuple[RunningWriter, RunningWeek]":
         """The open week as the lake has it: another process may have taken the lines before these."""
         from feature_repo.running import RunningWeek, RunningWriter
+        from poplift.lake import Lake
 
         if self._online is None:
             self._online = RunningWriter(self._settings)

@@ -7,10 +7,10 @@ from fastapi import APIRouter, Body, Request
 from pydantic import AwareDatetime, BeforeValidator, Field
 
 from poplift.contracts.tables import POS_LINES
-from poplift.feature_store import FeatureStoreError
-from poplift.lake import LakeError
-from poplift.stream import StreamError
-from serving import schemas
+from serving import examples, schemas
+from serving.access.roles import Role, asks
+from serving.event_door import NotTakenError
+from serving.idempotency import KEYED, IdempotentRoute
 from serving.problems import NotReadyError, request_id
 from serving.service import Service
 
@@ -31,7 +31,7 @@ EXAMPLE = {
 }
 
 log = structlog.get_logger()
-router = APIRouter(prefix="/v1", tags=["events"])
+router = APIRouter(route_class=IdempotentRoute, prefix="/v1", tags=["events"])
 
 
 def _said(column: str) -> str:
@@ -39,7 +39,8 @@ def _said(column: str) -> str:
     return f"{found.description} In {found.unit}." if found.unit else found.description
 
 
-def _is_text(value: object) -> object:
+def is_text(value: object) -> object:
+    """The value; ValueError where an instant is not sent as text."""
     if not isinstance(value, str):
         raise ValueError("an instant is text with its offset, 2017-12-31T15:20:00-05:00")  # noqa: TRY004 # pydantic's
     return value
@@ -60,7 +61,7 @@ class PosLine(schemas.Request):
         ),
     ] = None
     week: Annotated[int, Field(description=_said("week"))]
-    sold_at: Annotated[AwareDatetime, BeforeValidator(_is_text), Field(strict=False, description=_said("sold_at"))]
+    sold_at: Annotated[AwareDatetime, BeforeValidator(is_text), Field(strict=False, description=_said("sold_at"))]
     quantity: Annotated[int, Field(description=_said("quantity"))]
     sales_value: Annotated[float, Field(description=_said("sales_value"))]
     retail_discount: Annotated[float, Field(description=_said("retail_discount"))]
@@ -93,7 +94,13 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
 }
 
 
-@router.post("/events", status_code=202, responses=PROBLEMS, summary="POS lines as they are sold")
+@router.post(
+    "/events",
+    status_code=202,
+    responses=PROBLEMS | {202: examples.shows(examples.EVENTS)},
+    openapi_extra=asks(Role.INGEST) | KEYED,
+    summary="POS lines as they are sold",
+)
 def post_events(
     request: Request,
     lines: Annotated[
@@ -106,7 +113,7 @@ def post_events(
     service: Service = request.app.state.service
     try:
         received = service.events.receive([line.model_dump() for line in lines])
-    except (StreamError, FeatureStoreError, LakeError) as error:
+    except NotTakenError as error:
         log.error("events_not_taken", cause=str(error))  # noqa: TRY400 # the cause says it, the trace says no more
         raise NotReadyError("Lines cannot be taken now. Send them again: what was taken counts once.") from error
     if received.refused is None:

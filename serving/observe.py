@@ -1,4 +1,4 @@
-"""The outermost layer of the API: request ids, RED metrics by route, bounded concurrency, no stack traces."""
+"""The outermost layer of the API: ids, RED metrics and a line a request, bounded concurrency, no stack traces."""
 
 import re
 import time
@@ -6,13 +6,16 @@ import uuid
 from typing import Any
 
 import structlog
+from opentelemetry import trace
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from serving.logs import trace_id
 from serving.metrics import Metrics
 from serving.problems import TOO_LARGE, problem
 
 REQUEST_ID = "X-Request-ID"
+LOGGED_CHARACTERS = 200
 ACCEPTED_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 log = structlog.get_logger()
@@ -32,14 +35,17 @@ class Observe:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        given = Headers(scope=scope).get(REQUEST_ID, "")
+        headers = Headers(scope=scope)
+        given = headers.get(REQUEST_ID, "")
         request_id = given if ACCEPTED_ID.fullmatch(given) else str(uuid.uuid4())
         scope.setdefault("state", {})["request_id"] = request_id
         began = time.perf_counter()
         self._in_flight += 1
         self._metrics.in_flight.set(self._in_flight)
         response = _Response(send, request_id)
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
+        found = {"request_id": request_id, "trace_id": trace_id(headers)}
+        trace.get_current_span().set_attribute("poplift.request_id", request_id)
+        with structlog.contextvars.bound_contextvars(**{name: value for name, value in found.items() if value}):
             try:
                 await self._answer(scope, receive, response)
             finally:
@@ -61,7 +67,7 @@ class Observe:
         try:
             await self._app(scope, receive, response.send)
         except Exception:
-            log.exception("request_failed", path=scope["path"])
+            log.exception("request_failed", path=scope["path"][:LOGGED_CHARACTERS])
             if response.status:  # half an answer is on the wire: all that is left is to cut it off
                 raise
             failed = problem(
@@ -76,7 +82,10 @@ class Observe:
         method = scope["method"] if scope["method"] in _METHODS else "OTHER"
         self._metrics.requests.labels(method, route, str(status or 499)).inc()
         self._metrics.seconds.labels(method, route).observe(seconds)
-        log.info("request", method=method, route=route, status=status or 499, ms=round(seconds * 1e3, 2))
+        line = {"method": method, "route": route, "status": status or 499, "duration_ms": round(seconds * 1e3, 2)}
+        if client := scope["state"].get("client"):  # set by whoever checked its key
+            line["client"] = str(client)[:LOGGED_CHARACTERS]
+        log.info("request", **line)
 
 
 class _Response:

@@ -11,6 +11,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from serving.access.roles import RefusedError
 from serving.decide import UnknownEntityError
 from serving.online import StoreUnavailableError
 from serving.schemas import Problem
@@ -18,6 +19,22 @@ from serving.schemas import Problem
 MEDIA_TYPE = "application/problem+json"
 SHOWN_ERRORS = 20
 TOO_LARGE = "The body is larger than the API accepts; send fewer rows."
+
+SCHEME = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "A key of `poplift keys create`, or a token of the issuer; asked for where POPLIFT_ACCESS=required. "
+    "The role an operation needs is its `x-role`.",
+}
+REFUSALS: dict[str, dict[str, Any]] = {
+    "401": {"description": "No key or token, or one that is not accepted."},
+    "403": {"description": "The client does not have the role of this operation."},
+    "429": {"description": "The client asks more often than it may; Retry-After says how long to wait."},
+}
+UNREADABLE: dict[str, dict[str, Any]] = {
+    "400": {"description": "The body is no text that could be JSON."},
+    "408": {"description": "The request did not arrive whole in time."},
+}
 
 log = structlog.get_logger()
 
@@ -60,6 +77,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(UnknownEntityError, _unknown)
     app.add_exception_handler(StoreUnavailableError, _store)
     app.add_exception_handler(NotReadyError, _not_ready)
+    app.add_exception_handler(RefusedError, _refused)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
 
 
@@ -109,6 +127,11 @@ def _not_ready(request: Request, error: Exception) -> JSONResponse:
     )
 
 
+def _refused(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RefusedError)  # noqa: S101 - narrows the type the framework guarantees
+    return problem(error.status, str(error), request_id=request_id(request), headers=error.headers)
+
+
 def _openapi(app: FastAPI) -> dict[str, Any]:
     """The document with every error as a problem, which is what the handlers send."""
     if app.openapi_schema is None:
@@ -123,9 +146,14 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
         schemas["Problem"] = Problem.model_json_schema()
         for name in ("HTTPValidationError", "ValidationError"):
             schemas.pop(name, None)
+        schema["components"]["securitySchemes"] = {"bearer": SCHEME}
         reference = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
         for path in schema["paths"].values():
             for operation in path.values():
+                if "requestBody" in operation:
+                    operation["responses"].update(UNREADABLE)
+                if operation.get("security"):
+                    operation["responses"].update(REFUSALS)
                 for status, response in operation["responses"].items():
                     if int(status) >= HTTPStatus.BAD_REQUEST:
                         response["content"] = reference

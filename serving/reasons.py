@@ -3,16 +3,17 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
-import pandas as pd
 
 from feature_repo.catalog import ON_DEMAND, VIEWS, Feature
-from serving.boosters import completed, contributions
+from serving.boosters import Floats
 from serving.release import LoadedRelease
 
 FEATURES: Mapping[str, Feature] = {f.name: f for f in (*(f for v in VIEWS for f in v.features), *ON_DEMAND)}
+HEAD = "transactions"
 LOG_LINKS = ("poisson", "tweedie", "gamma")
 
 
@@ -28,24 +29,24 @@ class Reason:
     text: str
 
 
-def reasons(release: LoadedRelease, inputs: pd.DataFrame, *, top: int = 3) -> list[list[Reason]]:
+def reasons(release: LoadedRelease, inputs: Floats, *, top: int = 3) -> list[list[Reason]]:
     """The `top` SHAP contributions of every row's predicted transactions, largest first.
 
-    TreeSHAP (Lundberg et al., 2020) as LightGBM computes it; `inputs` holds every model feature. Under a
+    TreeSHAP (Lundberg et al., 2020) as LightGBM computes it; `inputs` is n x `MODEL_FEATURES`. Under a
     log link a contribution multiplies the prediction (`times`), else it adds transactions (`plus`).
     """
-    booster = release.boosters["transactions"]
-    rows = inputs[booster.feature_name()]
-    shares = contributions(booster, completed(inputs, defaults=release.defaults))
+    heads = release.heads
+    values = heads.arranged(inputs)
+    shares = release.explanations.get(heads.filled(values), lambda rows: {HEAD: heads.contributions(HEAD, rows)})[HEAD]
     order = np.argsort(-np.abs(shares), axis=1, kind="stable")[:, :top]
-    multiplies = str(booster.params.get("objective")) in LOG_LINKS
-    values = rows.to_numpy(dtype=np.float64)
+    multiplies = heads.boosters[HEAD].objective in LOG_LINKS
     return [
-        [_reason(str(rows.columns[j]), float(values[i, j]), float(shares[i, j]), multiplies) for j in order[i]]
-        for i in range(len(rows))
+        [_reason(heads.features[j], float(values[i, j]), float(shares[i, j]), multiplies) for j in order[i].tolist()]
+        for i in range(len(values))
     ]
 
 
+@lru_cache(maxsize=4096)  # whoever asks again about an outlet reads the same sentences
 def _reason(name: str, value: float, share: float, multiplies: bool) -> Reason:
     known = FEATURES[name]
     shown = "missing, its default used" if math.isnan(value) else _shown(value, known.unit)

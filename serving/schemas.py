@@ -5,7 +5,10 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from serving.policy import BASIS_SENTENCE, Activation, Assumptions, Identifier
+from poplift.activation import Activation, Identifier
+from poplift.assignment import Arm
+from poplift.assumptions import Assumptions
+from serving.policy import BASIS_SENTENCE
 
 MAX_ROWS = 1000
 
@@ -51,6 +54,13 @@ class RecommendationRequest(Request):
         Field(min_length=1, max_length=MAX_ROWS, description="Which ppgs; all of the policy's if absent."),
     ] = None
     limit: Annotated[int, Field(ge=1, le=100, description="How many of the best to return.")] = 10
+
+
+class OutletsRequest(Request):
+    """Which activations to run at many outlets in the coming week."""
+
+    outlet_ids: Annotated[list[Outlet], Field(min_length=1, max_length=100, description="Which outlets.")]
+    limit: Annotated[int, Field(ge=1, le=100, description="How many of the best to return of each outlet.")] = 10
 
 
 class ReleaseAnswer(Answer):
@@ -102,7 +112,9 @@ class DemandPrediction(Prediction):
     outlet_id: str
     ppg_id: str
     degraded: bool
-    flags: list[str] = Field(description="stale:, gaps:, expired:, missing: or future: and the view concerned.")
+    flags: list[str] = Field(
+        description="stale:, gaps:, expired:, missing:, future: or unavailable: and the view concerned."
+    )
 
 
 class DemandAnswer(Envelope):
@@ -117,6 +129,7 @@ class Candidate(Prediction):
     predicted_gain: float = Field(description="Transactions a week more than under none.")
     assumed_cost_usd: float | None = Field(description="Under the declared assumptions.")
     net_gain: float | None = Field(description="Gain less assumed cost, in transactions.")
+    propensity: float = Field(description="Probability with which this candidate was to be recommended.")
 
 
 class ReasonAnswer(Answer):
@@ -137,6 +150,10 @@ class Recommendation(Answer):
     decision_id: str
     ppg_id: str
     recommended: Candidate
+    arm: Arm = Field(description="What decided.")
+    arm_note: str = Field(description="The same in a sentence.")
+    experiment: str | None = Field(description="Which experiment decided, if one did.")
+    propensity: float = Field(description="Probability with which this was to be recommended.")
     abstained: bool = Field(description="none is recommended, for the reason given.")
     abstained_because: str | None
     reasons: list[ReasonAnswer]
@@ -159,6 +176,21 @@ class RecommendationAnswer(Envelope):
     assumptions: Assumptions
     recommendations: list[Recommendation]
     not_decided: list[NotDecided]
+
+
+class UnknownOutlet(Answer):
+    """An outlet that cannot be advised on."""
+
+    outlet_id: str
+    reason: str
+
+
+class OutletsAnswer(Answer):
+    """Many outlets, in the order asked; outlets and unknown are together those asked for."""
+
+    request_id: str
+    outlets: list[RecommendationAnswer]
+    unknown: list[UnknownOutlet]
 
 
 class Problem(BaseModel):

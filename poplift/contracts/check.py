@@ -55,8 +55,8 @@ def check(
     """Split the relation `source` by its contract, lazily: the queries are run by whoever writes the rows.
 
     `known` maps "table.column" to a query of one column `value`. A row carries the first rule it breaks, in the order
-    of the columns: type, null, range, future, unknown; then duplicate, for equal key and `created_at`, where the
-    first stays. Raises ContractError when a column is missing.
+    of the columns: type, null, range, allowed, future, unknown; then duplicate, for equal key and `created_at`, where
+    the first stays. Raises ContractError when a column is missing.
     """
     found = {row[0]: row[1] for row in connection.sql(f"DESCRIBE SELECT * FROM {source}").fetchall()}
     missing = [name for name in contract.column_names if name not in found]
@@ -139,6 +139,9 @@ def _rules(column: Column, found: str, known: Mapping[str, str], as_of: datetime
         rules.append(("range", f"{value} < {column.minimum}"))
     if column.maximum is not None:
         rules.append(("range", f"{value} > {column.maximum}"))
+    if column.allowed:
+        listed = ", ".join(f"'{word}'" for word in column.allowed)
+        rules.append(("allowed", f"{value} NOT IN ({listed})"))
     if not column.may_be_future:
         rules.append(("future", f"{value} > TIMESTAMPTZ '{as_of.isoformat()}'"))
     if column.references:

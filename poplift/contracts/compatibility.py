@@ -47,7 +47,7 @@ def publish(contracts: Iterable[Contract], path: Path = PUBLISHED) -> None:
 
 
 def _contract(stored: dict[str, Any]) -> Contract:
-    columns = tuple(Column(**column) for column in stored["columns"])
+    columns = tuple(Column(**{**column, "allowed": tuple(column["allowed"])}) for column in stored["columns"])
     freshness = timedelta(seconds=stored["freshness"])
     return Contract(**{**stored, "key": tuple(stored["key"]), "columns": columns, "freshness": freshness})
 
@@ -76,6 +76,9 @@ def _column_changes(old: Column, new: Column) -> Iterator[str]:
         yield f"column {old.name} may not be null any more"
     if old.may_be_future and not new.may_be_future:
         yield f"column {old.name} may not be in the future any more"
+    gone = [word for word in old.allowed if new.allowed and word not in new.allowed]
+    if gone or (new.allowed and not old.allowed):
+        yield f"column {old.name}: {', '.join(gone) or 'every value outside the new list'} is allowed no more"
     if new.minimum is not None and (old.minimum is None or new.minimum > old.minimum):
         yield f"column {old.name}: the least value rose to {new.minimum}"
     if new.maximum is not None and (old.maximum is None or new.maximum < old.maximum):
@@ -83,6 +86,6 @@ def _column_changes(old: Column, new: Column) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    from poplift.contracts.tables import CONTRACTS
+    from poplift.contracts.tables import EVERY_CONTRACT
 
-    publish(CONTRACTS)
+    publish(EVERY_CONTRACT)

@@ -27,6 +27,7 @@ class Column:
     nullable: bool = False
     minimum: float | None = None
     maximum: float | None = None
+    allowed: tuple[str, ...] = ()  # the only values of a string, where they can be listed
     personal: PersonalData = "none"
     may_be_future: bool = True
     references: str | None = None  # "table.column" whose values are the only known ones

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+from poplift.contracts.decisions import DECISION_CONTRACTS
 from poplift.contracts.schema import Column, Contract
 
 MANY_UNITS = 100_000  # fuel is counted in thousandths of a gallon
@@ -172,13 +173,51 @@ PRICE_CALENDAR = Contract(
     ),
 )
 
-# In the order of their references: a table comes after what it points to.
+OUTLET_PROFILES = Contract(
+    table="outlet_profiles",
+    version=1,
+    grain="One row per outlet: what kind of outlet it is.",
+    owner="field-sales",
+    key=("outlet_id",),
+    event_time="effective_at",
+    freshness=timedelta(days=366),
+    columns=(
+        _key("outlet_id", "Selling location.", "outlets.outlet_id"),
+        Column(name="banner", kind="string", description="Chain or format it belongs to."),
+        Column(name="area", kind="string", description="Kind of neighbourhood; effects and errors are compared by it."),
+        Column(name="income", kind="float", description="Income around it, standardised.", unit="sd", nullable=True),
+        Column(name="coolers", kind="float", description="Coolers of ours in it.", minimum=0, nullable=True),
+        _instant("effective_at", "From when the row holds."),
+        CREATED_AT,
+    ),
+)
+AVAILABILITY = Contract(
+    table="availability",
+    version=1,
+    grain="One row per outlet, ppg and week whose shelf was reported empty.",
+    owner="retail-data",
+    key=("outlet_id", "ppg_id", "week"),
+    event_time="reported_at",
+    freshness=timedelta(days=15),
+    columns=(
+        _key("outlet_id", "Where.", "outlets.outlet_id"),
+        _key("ppg_id", "Promoted product group.", "products.ppg_id"),
+        _week(),
+        _instant("reported_at", "When it was reported.", may_be_future=False),
+        CREATED_AT,
+    ),
+)
+
+# What a source delivers, in the order of their references: a table comes after what it points to.
 CONTRACTS: tuple[Contract, ...] = (WEEKS, PRODUCTS, OUTLETS, POS_LINES, PROMOTIONS, PRICE_CALENDAR)
+# What it may deliver besides: effects use it where it is there.
+OPTIONAL_CONTRACTS: tuple[Contract, ...] = (OUTLET_PROFILES, AVAILABILITY)
+EVERY_CONTRACT = (*CONTRACTS, *OPTIONAL_CONTRACTS, *DECISION_CONTRACTS)
 
 
 def contract(table: str) -> Contract:
     """The contract of a table; KeyError that lists the known tables otherwise."""
-    known = {c.table: c for c in CONTRACTS}
+    known = {c.table: c for c in EVERY_CONTRACT}
     if table not in known:
         raise KeyError(f"no contract for table {table!r}; known tables: {', '.join(known)}")
     return known[table]

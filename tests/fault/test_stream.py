@@ -1,7 +1,6 @@
 """Consumers killed, doubled, and a Redis that goes away: in the end the same values online and the same lake."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from poplift.settings import child_environment
 from poplift.stream import StreamError, client
 from tests.fault.dying_consumer import PLACES
 from tests.live_stream import QUICK, batch, landed, live_home, online, quarantined, some_lines, stream
+from tests.own_redis import OwnRedis
 
 pytestmark = [pytest.mark.slow, pytest.mark.services]
 
@@ -134,42 +134,15 @@ def _one_that_holds(pair, redis_url):
 
 
 @pytest.fixture
-def durable(tmp_path, free_port):
-    """Start and kill a Redis that keeps every write on disk."""
-    program = shutil.which("redis-server")
-    if program is None:
-        pytest.skip("redis-server is not installed: this test starts its own")
-    options = ["--bind", "127.0.0.1", "--port", str(free_port), "--save", "", "--dir", str(tmp_path)]
-    command = [program, *options, "--appendonly", "yes", "--appendfsync", "always"]
-    running = []
-
-    def start():
-        running.append(subprocess.Popen(command, stdout=subprocess.DEVNULL))
-        with client(f"127.0.0.1:{free_port}") as redis:
-            wait_until(lambda: _answers(redis), "redis-server did not come up")
-        return f"127.0.0.1:{free_port}"
-
-    def kill():
-        running[-1].kill()
-        running[-1].wait()
-
-    yield start, kill
-    if running:
-        kill()
-
-
-def _answers(redis):
-    try:
-        return redis.ping()
-    except OSError:
-        return False
-    except Exception as error:  # noqa: BLE001 # still loading
-        return "loading" in str(error).lower() and False
+def durable(tmp_path):
+    """A Redis that keeps every write on disk."""
+    server = OwnRedis(tmp_path, "--appendonly", "yes", "--appendfsync", "always")
+    yield server
+    server.close()
 
 
 def test_a_redis_killed_and_started_again_loses_nothing(tmp_path, durable, undisturbed):
-    start, kill = durable
-    settings = live_home(tmp_path / "var", start())
+    settings = live_home(tmp_path / "var", durable.url)
     said = []
     consumer = Consumer(settings, stream(settings), RunningWriter(settings), pace=QUICK, progress=said.append)
     thread = threading.Thread(target=consumer.run)
@@ -178,12 +151,12 @@ def test_a_redis_killed_and_started_again_loses_nothing(tmp_path, durable, undis
         for at in range(0, len(LINES), 40):
             stream(settings).append(LINES[at : at + 40])
             wait_until(lambda: consumer.done.lines > at, "no line was taken")  # noqa: B023 # called at once
-            kill()
+            durable.kill()
             with pytest.raises(StreamError):
                 stream(settings).waiting()
             wait_until(lambda: said and said[-1].endswith("trying again"), "the outage was not noticed")
             said.clear()
-            start()
+            durable.start()
         wait_until(lambda: stream(settings).waiting() == 0, "the lines were never finished")
     finally:
         consumer.stopping.set()

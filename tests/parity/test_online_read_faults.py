@@ -59,6 +59,17 @@ def test_a_file_that_was_made_anew_is_read_anew(own):
 
 
 @pytest.mark.services
+def test_a_connection_that_the_server_closed_is_opened_anew_by_the_next_read(tmp_path, own_redis):
+    guarded = {"type": "feature_repo.online.redis.GuardedRedisOnlineStore", "business_time": NOW.isoformat()}
+    pair = Pair(tmp_path, "shop", {**guarded, "connection_string": f"{own_redis},retry=null"}, guarded)
+    write_known(pair)
+    reader = pair.reader()
+    before = reader.read(rows(pair, "ax")).values["baskets"].tolist()
+    assert redis.Redis(host="127.0.0.1", port=int(own_redis.split(":")[1])).client_kill_filter(_type="normal")
+    assert reader.read(rows(pair, "ax")).values["baskets"].tolist() == before
+
+
+@pytest.mark.services
 def test_answers_that_came_too_late_are_not_taken_for_those_of_the_next_read(tmp_path, own_redis):
     guarded = {"type": "feature_repo.online.redis.GuardedRedisOnlineStore", "business_time": NOW.isoformat()}
     guarded["connection_string"] = f"{own_redis},socket_timeout=0.25,socket_connect_timeout=0.25,retry=null"

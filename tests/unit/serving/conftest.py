@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx
 import lightgbm
@@ -18,7 +19,10 @@ import uvicorn
 from fastapi import FastAPI
 
 from feature_repo.catalog import MODEL_FEATURES, VIEWS
+from poplift.clock import wall_now
 from poplift.settings import Settings, load_settings
+from serving.access.keys import ApiKeys
+from serving.access.roles import Role
 from serving.app import create_app
 from serving.current import activate
 from serving.policy import Policy
@@ -147,7 +151,7 @@ def golden() -> pd.DataFrame:
 
 @pytest.fixture(scope="session")
 def policy() -> Policy:
-    return Policy(ppgs=PPGS, sentinel_outlet=OUTLETS[0])
+    return Policy(ppgs=PPGS, sentinel_outlet=OUTLETS[0], exploration_share=0.0)
 
 
 Builder = Callable[..., Release]
@@ -220,6 +224,14 @@ def active(settings: Settings, release: Release) -> Release:
 
 
 @pytest.fixture
+def newer(settings: Settings, active: Release, release_of: Builder, other_model_folder: Path) -> Release:
+    """The release of version 2, which answers after that of version 1."""
+    newer = release_of(other_model_folder, "2")
+    activate(newer.id, releases_dir=settings.releases_dir)
+    return newer
+
+
+@pytest.fixture
 def app(settings: Settings, active: Release, store: MemoryStore, limits: Limits) -> FastAPI:
     return create_app(settings, reader=store, limits=limits)
 
@@ -247,5 +259,27 @@ def make_settings(
         release = build(model_folder, releases_dir=folder, policy=policy, golden=golden, versions={})
         activate(release.id, releases_dir=folder)
         return settings
+
+    return make
+
+
+@pytest.fixture
+def guarded(settings: Settings, active: Release, store: MemoryStore, limits: Limits) -> Callable[..., FastAPI]:
+    """Makes an application with access required in the home of the test, and settings of its own."""
+
+    def make(**given: Any) -> FastAPI:
+        chosen = Settings(**(settings.model_dump(exclude_unset=True) | {"access": "required"} | given))
+        return create_app(chosen, reader=store, limits=limits)
+
+    return make
+
+
+@pytest.fixture
+def key_of(settings: Settings) -> Callable[..., dict[str, str]]:
+    """Makes a key with these roles and gives the headers that carry it."""
+
+    def make(*roles: str, name: str = "app") -> dict[str, str]:
+        key = ApiKeys(settings.access_dir).create(name, [Role(role) for role in roles], at=wall_now())
+        return {"Authorization": f"Bearer {key}"}
 
     return make

@@ -7,10 +7,13 @@ from typing import Any
 import httpx
 import pytest
 
+from poplift.atomic import write_whole
 from poplift.settings import Settings
 from serving.app import create_app
-from serving.current import CurrentRelease, activate, load_current, read_pointer, rollback
+from serving.current import CurrentRelease, activate, current_policy, load_current
+from serving.pointer import read_pointer
 from serving.release import Release, ReleaseError
+from serving.rollback import roll_back
 
 
 def current(settings: Settings) -> tuple[CurrentRelease, list[str]]:
@@ -30,21 +33,21 @@ def wait_until_served(client: httpx.Client, release_id: str) -> None:
         time.sleep(0.01)
 
 
-def test_rollback_restores_the_previous_release(
-    settings: Settings, active: Release, release_of: Any, other_model_folder: Path
-) -> None:
-    newer = release_of(other_model_folder, "2")
-    activate(newer.id, releases_dir=settings.releases_dir)
-    assert read_pointer(settings.releases_dir) == {"id": newer.id, "previous": active.id}
-    assert rollback(releases_dir=settings.releases_dir) == active.id
-    assert read_pointer(settings.releases_dir) == {"id": active.id, "previous": newer.id}
-
-
 def test_the_activated_release_can_be_loaded_by_others(settings: Settings, active: Release) -> None:
     assert load_current(settings.releases_dir).id == active.id
     (settings.releases_dir / "current").unlink()
     with pytest.raises(ReleaseError, match="run `poplift release`"):
         load_current(settings.releases_dir)
+
+
+def test_the_policy_in_force_is_that_of_the_activated_release_and_none_before(
+    settings: Settings, release: Release
+) -> None:
+    assert current_policy(settings.releases_dir) is None
+    activate(release.id, releases_dir=settings.releases_dir)
+    policy = current_policy(settings.releases_dir)
+    assert policy is not None
+    assert policy.exploration_share == 0.0
 
 
 def test_activating_what_is_active_keeps_the_way_back(
@@ -54,11 +57,6 @@ def test_activating_what_is_active_keeps_the_way_back(
     activate(newer.id, releases_dir=settings.releases_dir)
     activate(newer.id, releases_dir=settings.releases_dir)
     assert read_pointer(settings.releases_dir)["previous"] == active.id
-
-
-def test_without_a_previous_release_rollback_says_so(settings: Settings, active: Release) -> None:
-    with pytest.raises(ReleaseError, match="no previous release"):
-        rollback(releases_dir=settings.releases_dir)
 
 
 def test_a_release_that_does_not_verify_is_never_activated(
@@ -115,7 +113,7 @@ def test_a_running_service_swaps_to_a_new_release_and_back_without_a_failed_requ
     activate(newer.id, releases_dir=settings.releases_dir)
     wait_until_served(client, newer.id)
     assert client.get("/v1/recommendations/367").json()["release"]["model_version"] == "2"
-    rollback(releases_dir=settings.releases_dir)
+    roll_back(settings, who="ben", why="complaints")
     wait_until_served(client, active.id)
     assert client.get("/v1/recommendations/367").json()["release"]["id"] == active.id
 
@@ -127,7 +125,7 @@ def test_a_running_service_refuses_a_flipped_byte_and_the_last_good_release_serv
     activate(newer.id, releases_dir=settings.releases_dir)
     wait_until_served(client, newer.id)
     spoil(active)
-    (settings.releases_dir / "current").write_text(f'{{"id": "{active.id}", "previous": null}}')
+    write_whole(settings.releases_dir / "current", f'{{"id": "{active.id}", "previous": null}}')
     deadline = time.monotonic() + 10
     while client.get("/version").json()["release_error"] is None:
         assert time.monotonic() < deadline, "the spoiled release was not noticed"

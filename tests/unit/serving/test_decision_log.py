@@ -1,6 +1,7 @@
 """The decision log never blocks a request and loses nothing that it took."""
 
 import json
+import resource
 import threading
 import time
 from pathlib import Path
@@ -83,6 +84,29 @@ def test_a_failed_write_is_tried_again_and_counted(tmp_path: Path, monkeypatch: 
     assert value(metrics, "poplift_decisions_dropped_total") == 0
 
 
+def test_a_disk_that_is_full_is_not_filled_by_trying(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    metrics = Metrics()
+    log = DecisionLog(tmp_path, metrics=metrics)
+    monkeypatch.setattr("serving.decision_log.RETRY_SECONDS", 0.01)
+    log.start()
+    rows = [{"n": n, "text": "x" * 1000} for n in range(100)]
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
+        assert log.append(rows)
+        deadline = time.monotonic() + 5
+        while value(metrics, "poplift_decision_log_errors_total") < 5:
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        assert sum(file.stat().st_size for file in tmp_path.iterdir()) <= 50_000
+        assert len(list(tmp_path.iterdir())) <= 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, hard))
+    log.close()
+    assert lines(tmp_path) == list(range(100))
+    assert value(metrics, "poplift_decisions_dropped_total") == 0
+
+
 def test_two_processes_never_share_a_file(tmp_path: Path) -> None:
     for n in range(2):
         log = DecisionLog(tmp_path, metrics=Metrics())
@@ -98,7 +122,7 @@ def test_a_day_has_files_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     days: Any = iter([datetime(2018, 1, 1, 23, tzinfo=UTC), datetime(2018, 1, 2, 1, tzinfo=UTC)])
     monkeypatch.setattr("poplift.clock.wall_now", lambda: next(days))
     log = DecisionLog(tmp_path, metrics=Metrics())
-    log._write('{"n":1}\n')
-    log._write('{"n":2}\n')
+    log._write(b'{"n":1}\n')
+    log._write(b'{"n":2}\n')
     log._forget_file()
     assert sorted(p.name[:10] for p in tmp_path.glob("*.jsonl")) == ["2018-01-01", "2018-01-02"]

@@ -219,4 +219,4 @@ def test_the_schema_is_that_of_the_contract():
 
 def test_the_page_of_the_api_shows_the_route_and_its_errors(client):
     route = client.get("/openapi.json").json()["paths"]["/v1/events"]["post"]
-    assert set(route["responses"]) == {"202", "413", "422", "503"}
+    assert set(route["responses"]) == {"202", "400", "401", "403", "408", "409", "413", "422", "429", "503"}

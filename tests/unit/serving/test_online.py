@@ -1,21 +1,18 @@
 """What is read online is judged by its age at business time, and planned activations become model inputs."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from feature_repo.catalog import BATCH_FEATURES, MODEL_FEATURES, VIEWS
+from poplift.activation import Activation
 from serving.online import (
-    BoundedReader,
-    StoreUnavailableError,
     coming_week_start_day,
     model_inputs,
     read_rows,
 )
-from serving.policy import Activation
 
 NOW = datetime(2018, 1, 2, 5, tzinfo=UTC)
 ENTITY = {"outlet_id": "367", "ppg_id": "m1-soft-drinks-3"}
@@ -28,8 +25,8 @@ def read(store: Any, *entities: dict[str, str], at: datetime = NOW) -> Any:
 
 def test_every_batch_feature_is_read_in_the_order_asked(store: Any) -> None:
     rows = read(store, ENTITY, ENTITY | {"outlet_id": "406"})
-    assert list(rows.frame.columns) == list(BATCH_FEATURES)
-    assert rows.frame["transactions_lag_1"].tolist() == [
+    assert rows.cells.shape == (2, len(BATCH_FEATURES))
+    assert rows.column("transactions_lag_1").tolist() == [
         store.rows["outlet_ppg_sales", outlet, ENTITY["ppg_id"]]["transactions_lag_1"] for outlet in ("367", "406")
     ]
     assert rows.unknown == (None, None)
@@ -39,7 +36,7 @@ def test_a_missing_value_of_a_fresh_view_stays_missing_and_is_counted(store: Any
     store.rows["outlet_trend", "367"]["outlet_baskets_4w"] = np.nan
     store.rows["outlet_trend", "367"]["outlet_baskets_13w"] = np.inf
     rows = read(store)
-    assert rows.frame[["outlet_baskets_4w", "outlet_baskets_13w"]].isna().all(axis=None)
+    assert np.isnan([rows.column("outlet_baskets_4w"), rows.column("outlet_baskets_13w")]).all()
     assert rows.missing["outlet_trend"] == 2
     assert rows.flags == (("gaps:outlet_trend",),)
     assert not rows.degraded[0]
@@ -53,8 +50,8 @@ def test_hard_age_replaces_the_view_by_its_defaults_and_says_so(store: Any, view
     rows = read(store)
     assert rows.flags == ((f"expired:{view.name}",),)
     assert rows.degraded[0]
-    assert (rows.frame[[f.name for f in view.features]] == -1.0).all(axis=None)
-    assert (rows.frame.drop(columns=[f.name for f in view.features]) >= 0).all(axis=None)
+    own = {f.name for f in view.features}
+    assert all((rows.column(name) == -1.0).all() == (name in own) for name in BATCH_FEATURES)
 
 
 def test_a_row_from_after_business_time_is_not_used(store: Any) -> None:
@@ -84,12 +81,21 @@ def test_what_no_view_knows_is_unknown_with_its_reason(store: Any) -> None:
 def test_planned_activations_become_the_features_the_model_was_trained_on(store: Any) -> None:
     rows = read(store, ENTITY, ENTITY, ENTITY)
     plans = [Activation(), Activation(display=True), Activation(mailer=True, price_cut=0.2)]
-    inputs = model_inputs(rows.frame, plans, week_start_day=coming_week_start_day(NOW))
-    assert set(inputs.columns) == set(MODEL_FEATURES)
+    cells = model_inputs(rows.cells, plans, week_start_day=coming_week_start_day(NOW))
+    inputs = dict(zip(MODEL_FEATURES, cells.T, strict=True))
     assert inputs["plan_display"].tolist() == [0.0, 1.0, 0.0]
     assert inputs["plan_mailer"].tolist() == [0.0, 0.0, 1.0]
     np.testing.assert_allclose(inputs["plan_depth"], [0.0, 0.0, 0.2], atol=1e-12)
-    pd.testing.assert_frame_equal(inputs[list(BATCH_FEATURES)], rows.frame)
+    np.testing.assert_array_equal(cells[:, : len(BATCH_FEATURES)], rows.cells)
+
+
+def test_a_plan_per_row_gives_what_parallel_plans_give(store: Any) -> None:
+    cells = read(store, ENTITY, ENTITY | {"outlet_id": "406"}, ENTITY).cells
+    plans = [Activation(price_cut=0.3), Activation(mailer=True)]
+    chosen = np.array([1, 0, 1])
+    day = coming_week_start_day(NOW)
+    expected = model_inputs(cells, [plans[k] for k in chosen], week_start_day=day)
+    np.testing.assert_array_equal(model_inputs(cells, plans, chosen=chosen, week_start_day=day), expected)
 
 
 @pytest.mark.parametrize(
@@ -105,14 +111,3 @@ def test_planned_activations_become_the_features_the_model_was_trained_on(store:
 def test_the_coming_week_opens_when_the_sales_of_the_last_one_have_landed(business_time: str, monday: str) -> None:
     day = coming_week_start_day(datetime.fromisoformat(business_time).replace(tzinfo=UTC))
     assert np.datetime64(day, "D") == np.datetime64(monday)
-
-
-def test_the_deadline_of_a_read_is_kept_and_the_cause_is_named(store: Any) -> None:
-    reader = BoundedReader(store, deadline=timedelta(seconds=0.05), workers=1)
-    try:
-        assert reader.read([ENTITY]).found.all()
-        store.failure = OSError("disk gone")
-        with pytest.raises(StoreUnavailableError, match="OSError: disk gone"):
-            reader.read([ENTITY])
-    finally:
-        reader.close()

@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from serving.policy import NONE, Activation, Assumptions, Policy, Predictions, rank
+from poplift.activation import NONE, Activation
+from poplift.assumptions import Assumptions
+from serving.policy import Policy, Predictions, rank
 
 DISPLAY, CUT = Activation(display=True), Activation(price_cut=0.2)
 PPGS = ("a", "b", "c", "d")

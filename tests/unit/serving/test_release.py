@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import settings as settings_of_examples
+from hypothesis import strategies as st
 
 from poplift.settings import Settings
 from serving.policy import Policy
@@ -65,6 +68,35 @@ def test_a_release_bears_its_files_hashes_and_versions(release: Release) -> None
     assert set(manifest["content"]["files"]) == files - {"manifest.json"}
     assert manifest["content"]["versions"]["model_version"] == "1"
     assert len(release.id) == 12
+
+
+@pytest.fixture(scope="module")
+def whole(
+    tmp_path_factory: pytest.TempPathFactory, model_folder: Path, policy: Policy, golden: pd.DataFrame
+) -> dict[str, bytes]:
+    """A release's files by name, and its folder's name under the empty one."""
+    folder = tmp_path_factory.mktemp("releases")
+    built = build(model_folder, releases_dir=folder, policy=policy, golden=golden, versions={})
+    return {path.name: path.read_bytes() for path in built.folder.iterdir()} | {"": built.id.encode()}
+
+
+@settings_of_examples(max_examples=60, deadline=None)
+@given(st.data())
+def test_any_flipped_bit_of_any_file_is_refused_by_name(
+    tmp_path_factory: pytest.TempPathFactory, whole: dict[str, bytes], data: st.DataObject
+) -> None:
+    names = sorted(name for name in whole if name)
+    name = data.draw(st.sampled_from(names))
+    at, bit = data.draw(st.integers(0, len(whole[name]) - 1)), data.draw(st.integers(0, 7))
+    folder = tmp_path_factory.mktemp("flipped") / whole[""].decode()
+    folder.mkdir()
+    for other in names:
+        content = bytearray(whole[other])
+        if other == name:
+            content[at] ^= 1 << bit
+        (folder / other).write_bytes(bytes(content))
+    with pytest.raises(ReleaseError, match=name):
+        verify(folder)
 
 
 def test_a_flipped_byte_in_any_file_is_refused_by_name(release: Release) -> None:
