@@ -13,6 +13,7 @@ from filelock import FileLock
 from ibis import _
 
 from feature_repo.catalog import BUILT, View
+from feature_repo.effects import ensure_table
 from feature_repo.knowledge import is_backdated, replay_instants
 from feature_repo.transformations.sources import Sources
 from feature_repo.versions import STORE, State, Table, table_path
@@ -79,7 +80,7 @@ def build(
         stored = json.loads(record.read_text())
         if stored["digest"] == digest and all(table_path(features_dir, v.name).exists() for v in BUILT):
             return Built(digest, stored["rows"], is_new=False)
-    features_dir.mkdir(parents=True, exist_ok=True)
+    ensure_table(features_dir)
     with FileLock(features_dir / ".lock"):
         record.unlink(missing_ok=True)  # a build that dies half-way must not pass for the one before it
         rows = grow_tables(lake, BUILT, features_dir=features_dir, as_of=as_of, progress=progress, compute=compute)
@@ -180,10 +181,11 @@ def _as_known(compute: Compute, lake: Lake, instant: datetime, *, is_last: bool)
 def sources(lake: Lake, *, as_of: datetime) -> Sources:
     """The lake's tables as known at `as_of`; promotions only of the managed assortment, which is all that is used."""
     products, weeks = _snapshot(lake, "products", as_of), _snapshot(lake, "weeks", as_of)
-    managed = products.filter(_.ppg_id.notnull()).product_id.to_pyarrow().to_pylist()
+    managed = products.filter(_.ppg_id.notnull()).select("product_id")
+    only = {"product_id": managed.product_id.to_pyarrow().to_pylist()}
     return Sources(
         pos_lines=_snapshot(lake, "pos_lines", as_of).semi_join(_landed(weeks, as_of), "week"),
-        promotions=_snapshot(lake, "promotions", as_of, only={"product_id": managed}),
+        promotions=_snapshot(lake, "promotions", as_of, only=only).semi_join(managed, "product_id"),
         products=products,
         outlets=_snapshot(lake, "outlets", as_of),
         weeks=weeks,
@@ -199,8 +201,11 @@ def _landed(weeks: ibis.Table, as_of: datetime) -> ibis.Table:
 def _snapshot(
     lake: Lake, table: str, as_of: datetime, only: Mapping[str, Iterable[str | int]] | None = None
 ) -> ibis.Table:
-    """The table read once into memory: every view would otherwise compare its versions, or filter it, again."""
-    if only is None and lake.has_unique_keys(table):
+    """The table read once into memory when rows have versions, which every view would otherwise compare again.
+
+    `only` is a hint that spares comparing the versions of rows that the caller leaves out.
+    """
+    if lake.has_unique_keys(table):
         return lake.read(table, as_of=as_of)
     name = f"_snapshot_{table}"
     lake.connection.sql(f"CREATE OR REPLACE TEMP TABLE {name} AS {lake.query(table, as_of=as_of, only=only)}")

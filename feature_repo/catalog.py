@@ -3,17 +3,16 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-import ibis
-
-from feature_repo.transformations.outlet_ppg_promotion import outlet_ppg_promotion
-from feature_repo.transformations.outlet_ppg_running import outlet_ppg_running
-from feature_repo.transformations.outlet_ppg_sales import outlet_ppg_sales
-from feature_repo.transformations.outlet_ppg_shoppers import outlet_ppg_shoppers
-from feature_repo.transformations.outlet_trend import outlet_trend
 from feature_repo.transformations.planned_activation import INPUTS
-from feature_repo.transformations.ppg_trend import ppg_trend
-from feature_repo.transformations.sources import Sources
+
+if TYPE_CHECKING:
+    import ibis
+
+    from feature_repo.transformations.sources import Sources
 
 __all__ = [
     "BATCH_FEATURES",
@@ -22,6 +21,8 @@ __all__ = [
     "DEMAND_TRAINING",
     "EARLIER_SERVICES",
     "EARLIER_VIEWS",
+    "EFFECTS",
+    "EFFECT_VIEW",
     "MODEL_FEATURES",
     "ON_DEMAND",
     "ON_DEMAND_INPUTS",
@@ -31,8 +32,8 @@ __all__ = [
     "VIEWS",
     "EarlierService",
     "Feature",
-    "Sources",
     "View",
+    "transformation",
 ]
 
 OWNER = "product-ml"
@@ -42,6 +43,7 @@ SOFT_AGE = timedelta(days=8)  # data is weekly, one day late; older than that is
 DEMAND_TRAINING = "demand_training_v1"  # batch views and the on-demand view
 DEMAND_SERVING = "demand_serving_v1"  # batch views only; serving applies planned_activation per candidate
 RUNNING = "running_v1"  # the week that is still open; no model reads it
+EFFECTS = "effects_v1"  # what every activation adds at every outlet and ppg; the planner and its readers use it
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class View:
     entities: tuple[str, ...]
     features: tuple[Feature, ...]
     description: str
-    build: Callable[[Sources], ibis.Table]
+    build: "Callable[[Sources], ibis.Table]"
     ttl: timedelta = HARD_AGE
     soft_age: timedelta = SOFT_AGE
     owner: str = OWNER
@@ -77,6 +79,19 @@ class EarlierService:
     retired: str = ""
 
 
+def transformation(name: str) -> "Callable[[Sources], ibis.Table]":
+    """The function of the module of its name in `feature_repo.transformations`.
+
+    It is imported when a table is built: who only wants names, serving above all, does not wait for Ibis.
+    """
+    return partial(_transform, name)
+
+
+def _transform(name: str, sources: "Sources") -> "ibis.Table":
+    table: ibis.Table = getattr(import_module(f"feature_repo.transformations.{name}"), name)(sources)
+    return table
+
+
 RATE = "baskets/week"
 USD = "USD/unit"
 
@@ -85,7 +100,7 @@ VIEWS: tuple[View, ...] = (
         name="outlet_ppg_sales",
         entities=("outlet_id", "ppg_id"),
         description="One row per managed outlet x ppg x week: what sold lately.",
-        build=outlet_ppg_sales,
+        build=transformation("outlet_ppg_sales"),
         features=(
             Feature("transactions_lag_1", "Transactions of the last closed week", "baskets"),
             Feature("transactions_lag_2", "Transactions two weeks ago", "baskets"),
@@ -105,7 +120,7 @@ VIEWS: tuple[View, ...] = (
         name="outlet_ppg_promotion",
         entities=("outlet_id", "ppg_id"),
         description="One row per managed outlet x ppg x week: promotion history and what it came with.",
-        build=outlet_ppg_promotion,
+        build=transformation("outlet_ppg_promotion"),
         features=(
             Feature("base_rate", "Mean transactions over weeks without promotion, shrunk", RATE),
             Feature("promoted_rate", "Mean transactions over promoted weeks, shrunk", RATE),
@@ -121,7 +136,7 @@ VIEWS: tuple[View, ...] = (
         name="outlet_ppg_shoppers",
         entities=("outlet_id", "ppg_id"),
         description="One row per managed outlet x ppg x week: demand expected from the shoppers who come there.",
-        build=outlet_ppg_shoppers,
+        build=transformation("outlet_ppg_shoppers"),
         features=(
             Feature(
                 "shopper_rate_2w",
@@ -144,7 +159,7 @@ VIEWS: tuple[View, ...] = (
         name="outlet_trend",
         entities=("outlet_id",),
         description="One row per managed outlet x week: traffic over all products.",
-        build=outlet_trend,
+        build=transformation("outlet_trend"),
         features=(
             Feature("outlet_baskets_4w", "Mean baskets of the outlet over 4 weeks", RATE),
             Feature("outlet_baskets_13w", "Mean baskets of the outlet over 13 weeks", RATE),
@@ -158,7 +173,7 @@ VIEWS: tuple[View, ...] = (
         name="ppg_trend",
         entities=("ppg_id",),
         description="One row per managed ppg x week: chain-level demand and price.",
-        build=ppg_trend,
+        build=transformation("ppg_trend"),
         features=(
             Feature("base_price_13w", "Median regular price over 13 weeks", USD),
             Feature("ppg_transactions_1w", "Transactions per managed outlet, last week", RATE),
@@ -184,7 +199,7 @@ RUNNING_VIEWS: tuple[View, ...] = (
         name="outlet_ppg_running",
         entities=("outlet_id", "ppg_id"),
         description="One row per managed outlet x ppg: sales of the week that is still open, as lines arrive.",
-        build=outlet_ppg_running,
+        build=transformation("outlet_ppg_running"),
         ttl=RUNNING_AGE,
         soft_age=timedelta(days=6),
         features=(
@@ -193,6 +208,30 @@ RUNNING_VIEWS: tuple[View, ...] = (
             Feature("sales_usd_week_to_date", "Received by the retailer since the week opened", "USD"),
             Feature("open_week", "Week the counts belong to; an older one than today's is not running", "week number"),
         ),
+    ),
+)
+
+# Fitted every few weeks, not built from the lake: `poplift effects` writes its table.
+EFFECT_VIEW = View(
+    name="outlet_ppg_effects",
+    entities=("outlet_id", "ppg_id", "activation"),
+    description="One row per managed outlet x ppg x activation: what it adds a week, net of switching and dip.",
+    build=transformation("observed_panel"),  # what it is estimated from
+    ttl=timedelta(days=84),
+    soft_age=timedelta(days=42),
+    features=(
+        *(
+            Feature(f"incremental_{measure}{end}", f"{what}{of}", unit)
+            for measure, what, unit in (
+                ("transactions", "Transactions added", RATE),
+                ("units", "Units added", "units/week"),
+                ("margin_usd", "Margin added after the cut and before the activation's cost", "USD/week"),
+            )
+            for end, of in (("", ""), ("_low", ", lower end of 95 %"), ("_high", ", upper end of 95 %"))
+        ),
+        Feature("give_away_usd", "What the price cut gives away on all that is bought at it", "USD/week"),
+        Feature("overlap", "Share of weeks in which the activation could have gone either way", "share"),
+        Feature("is_sufficient", "Evidence is sufficient: overlap, and an interval without zero", "0/1"),
     ),
 )
 

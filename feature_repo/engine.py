@@ -64,9 +64,9 @@ class BusinessTimeEngine(LocalComputeEngine):  # type: ignore[misc]
         source = ParquetSource(view.name, view.batch_source, str(config.repo_path))
         with latest_rows(view, source, start=start, end=task.end_time, known_by=known_by) as latest:
             bar = task.tqdm_builder(latest.count) if task.tqdm_builder else None
-            for batch in latest.batches:
-                self.online_store.write(config, view, OnlineBatch.of_table(view, batch))
+            batches = (OnlineBatch.of_table(view, batch) for batch in latest.batches)
+            for report in self.online_store.write_each(config, view, batches):
                 if bar is not None:
-                    bar.update(len(batch))
+                    bar.update(report.given)
             if bar is not None:
                 bar.close()

@@ -4,6 +4,7 @@ from feast import Entity, ValueType
 
 OUTLET = "outlet"
 PPG = "ppg"
+ACTIVATION = "activation"
 
 
 def entities() -> dict[str, Entity]:
@@ -20,5 +21,11 @@ def entities() -> dict[str, Entity]:
             join_keys=["ppg_id"],
             value_type=ValueType.STRING,
             description="Promoted product group: products priced and promoted together.",
+        ),
+        "activation": Entity(
+            name=ACTIVATION,
+            join_keys=["activation"],
+            value_type=ValueType.STRING,
+            description="What is run at an outlet for a ppg in a week, by its short name.",
         ),
     }

@@ -10,6 +10,8 @@ from feature_repo.catalog import (
     DEMAND_SERVING,
     DEMAND_TRAINING,
     EARLIER_SERVICES,
+    EFFECT_VIEW,
+    EFFECTS,
     RUNNING,
     RUNNING_VIEWS,
     VIEWS,
@@ -28,6 +30,7 @@ def objects(settings: Settings) -> Sequence[Any]:
     built = {view.name: batch_view(view, settings) for view in BUILT}
     views = [built[view.name] for view in VIEWS]
     running = [batch_view(view, settings) for view in RUNNING_VIEWS]
+    effects = batch_view(EFFECT_VIEW, settings)
     on_demand = on_demand_view(views)
     services = [
         FeatureService(
@@ -48,6 +51,12 @@ def objects(settings: Settings) -> Sequence[Any]:
             description="The week that is still open, minutes old; no model reads it.",
             owner=VIEWS[0].owner,
         ),
+        FeatureService(
+            name=EFFECTS,
+            features=[effects],
+            description="What every activation adds; planner and reports read it, no demand model does.",
+            owner=VIEWS[0].owner,
+        ),
     ]
     services += [
         FeatureService(
@@ -59,7 +68,7 @@ def objects(settings: Settings) -> Sequence[Any]:
         )
         for earlier in EARLIER_SERVICES
     ]
-    return [*entities().values(), *built.values(), *running, on_demand, *services]
+    return [*entities().values(), *built.values(), *running, effects, on_demand, *services]
 
 
 # The CLI takes the attributes of the modules it loads; loaded any other way, this module defines nothing.

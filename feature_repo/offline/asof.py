@@ -7,13 +7,14 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
+from feature_repo.offline.overtaken import overtaken
 from feature_repo.offline.parquet_source import identifier
 
 EARLIEST = -(2**63) + 1
 # Time columns of these types are compared as they are, so that Parquet's statistics spare reading what is too old.
 CONSTRUCTORS = {"TIMESTAMP": "make_timestamp", "TIMESTAMP WITH TIME ZONE": "make_timestamptz"}
-# How many hashes are looked through for ties at a time: 8 bytes each.
-ROWS_AT_A_TIME = 50_000_000
+# How many versions are looked through at a time before the join: at most 100 bytes each.
+ROWS_AT_A_TIME = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,8 @@ class AsOf:
             SELECT (row_number() OVER ())::INTEGER AS id, * FROM (SELECT DISTINCT {_list(keys) or 1} FROM entity)
         """)
         columns = [f"f{i}" for i in range(len(self.features))]
+        never_newest, has_ties = self._looked_through(connection)
+        connection.register("overtaken", never_newest)
         fresh = f"version.event >= instant.t - {self.ttl}" if self.ttl else "true"
         answer = connection.sql(f"""
             WITH instant AS (
@@ -52,7 +55,11 @@ class AsOf:
                 FROM entity LEFT JOIN asked ON {_all(f"entity.{k} = asked.{k}" for k in keys)}
             ),
             candidate AS ({self._candidates()}),
-            version AS (SELECT * FROM candidate {self._newest(has_ties=self._has_ties(connection))})
+            version AS (
+                SELECT * FROM candidate
+                {"ANTI JOIN overtaken USING (id, visible, event)" if never_newest.num_rows else ""}
+                {_LAST_OF_INSTANT if has_ties else ""}
+            )
             SELECT instant."row", {_list(f"CASE WHEN {fresh} THEN version.{c} END AS {c}" for c in columns)}
             FROM instant ASOF LEFT JOIN version ON instant.id = version.id AND instant.t >= version.visible
             {'ORDER BY instant."row"' if self.has_texts else ""}
@@ -86,27 +93,36 @@ class AsOf:
         if self.ttl:
             yield f"{column} >= {instant}({first - self.ttl})"
 
-    def _has_ties(self, connection: duckdb.DuckDBPyConnection) -> bool:
-        """Whether two versions of a key and event become visible at one instant: rare, and dear to sort out.
+    def _looked_through(self, connection: duckdb.DuckDBPyConnection) -> tuple[pa.Table, bool]:
+        """Versions that are never the newest (id, visible, event), and whether two others share key and instant.
 
-        Sorting hashes in numpy is several times quicker than counting them in DuckDB; equal hashes of different
-        instants only cost time.
+        Ties are rare, and dear to sort out. Sorting a few numbers in numpy is several times quicker than windows over
+        whole rows in DuckDB; equal hashes of different instants only cost time.
         """
         ((rows,),) = connection.execute(f"SELECT count(*) FROM {self.relation}").fetchall()
         parts = rows // ROWS_AT_A_TIME + 1
-        hashed = f"SELECT hash(id, visible, event) AS h FROM ({self._candidates()})"
+        columns = "id, visible, event" if self.by_creation else "hash(id, visible) AS h"
+        has_ties, found = False, [_NONE_OVERTAKEN]
         for part in range(parts):
-            hashes = np.sort(connection.sql(f"{hashed} WHERE h % {parts} = {part}").to_arrow_table()["h"].to_numpy())
-            if (hashes[1:] == hashes[:-1]).any():
-                return True
-        return False
+            version = connection.sql(
+                f"SELECT {columns} FROM ({self._candidates()}) WHERE id % {parts} = {part}"
+            ).to_arrow_table()
+            if self.by_creation:
+                is_overtaken, is_tied = overtaken(*(version[name].to_numpy() for name in version.column_names))
+                found.append(version.filter(pa.array(is_overtaken)))
+            else:
+                hashes = np.sort(version["h"].to_numpy())
+                is_tied = bool((hashes[1:] == hashes[:-1]).any())
+            has_ties |= is_tied
+        return pa.concat_tables(found), has_ties
 
-    def _newest(self, *, has_ties: bool) -> str:
-        last_of_instant = "lead(visible) OVER w IS DISTINCT FROM visible"
-        newest_on_arrival = "event >= max(event) OVER w"
-        order = "visible, event, created, content" if has_ties else "visible"
-        conditions = [last_of_instant] * has_ties + [newest_on_arrival] * self.by_creation
-        return f"WINDOW w AS (PARTITION BY id ORDER BY {order}) QUALIFY {_all(conditions)}" if conditions else ""
+
+_NONE_OVERTAKEN = pa.table(
+    {"id": pa.array([], pa.int32()), "visible": pa.array([], pa.int64()), "event": pa.array([], pa.int64())}
+)
+_LAST_OF_INSTANT = """
+    WINDOW w AS (PARTITION BY id ORDER BY visible, created, content)
+    QUALIFY lead(visible) OVER w IS DISTINCT FROM visible"""
 
 
 def _list(parts: Iterable[str]) -> str:

@@ -12,6 +12,8 @@ import numpy as np
 from google.protobuf.timestamp_pb2 import Timestamp
 from numpy.typing import NDArray
 
+from feature_repo.online.layout import CREATED, CREATED_TAG
+
 Raw = bytes | None
 Micros = NDArray[np.int64]
 
@@ -54,6 +56,8 @@ def decode(raws: Sequence[Raw], value_type: str) -> NDArray[Any]:
 
 def event_times(raws: Sequence[Raw]) -> Micros:
     """Instants of n serialised protobuf Timestamps in µs since 1970; 0 where there is none."""
+    if len(raws) <= _FEW:
+        return np.array([_timestamp(raw) for raw in raws], dtype=np.int64)
     different = set(raws)
     if len(different) > _FEW:
         return _many_times([raw or b"" for raw in raws])
@@ -64,6 +68,9 @@ def event_times(raws: Sequence[Raw]) -> Micros:
 def _many_times(raws: Sequence[bytes]) -> Micros:
     """The same without protobuf where seconds take five bytes and only nanoseconds may follow."""
     buffer, starts, lengths = _joined(raws)
+    has_created = lengths >= CREATED.size
+    has_created[has_created] = buffer[(starts + lengths - CREATED.size)[has_created]] == CREATED_TAG
+    lengths = lengths - CREATED.size * has_created
     instants = np.zeros(len(raws), dtype=np.int64)
     plain = lengths > _SECONDS_BYTES
     first, last = starts[plain], starts[plain] + _SECONDS_BYTES
@@ -101,10 +108,9 @@ def _fixed(tag: int, kind: str) -> Callable[[Sequence[Raw]], NDArray[Any] | None
         joined = b"".join(raws) if all(raws) else b"".join([raw or filler for raw in raws])  # type: ignore[arg-type]
         if len(joined) != len(raws) * record.itemsize:
             return None
-        found = np.frombuffer(joined, dtype=record)
-        if not (found["tag"] == tag).all():
+        if joined[:: record.itemsize] != bytes([tag]) * len(raws):
             return None
-        return found["value"].astype(np.float64)
+        return np.frombuffer(joined, dtype=record)["value"].astype(np.float64)
 
     return read
 
@@ -114,7 +120,7 @@ def _integers(tag: int) -> Callable[[Sequence[Raw]], NDArray[Any] | None]:
 
     def read_few(raws: Sequence[Raw]) -> NDArray[Any] | None:
         numbers = [_varint(raw) if raw else np.nan for raw in raws]
-        if any(raw[0] != tag for raw in raws if raw) or any(abs(n) > _EXACT for n in numbers):
+        if {raw[0] for raw in raws if raw} - {tag} or any(abs(n) > _EXACT for n in numbers):
             return None
         return np.array(numbers, dtype=np.float64)
 
@@ -138,8 +144,8 @@ def _integers(tag: int) -> Callable[[Sequence[Raw]], NDArray[Any] | None]:
 def _varint(raw: bytes) -> int:
     """The one after the first byte, as a signed number of 64 bits."""
     number = 0
-    for place, byte in enumerate(raw[1:]):
-        number |= (byte & 0x7F) << (7 * place)
+    for byte in raw[:0:-1]:
+        number = number << 7 | byte & 0x7F
     return number - 2**64 if number >= 2**63 else number
 
 

@@ -13,6 +13,8 @@ from feast.type_map import python_values_to_proto_values
 from feast.value_type import ValueType
 from numpy.typing import NDArray
 
+from feature_repo.online.layout import slices
+
 # Arrow type and wire tag (field number << 3 | wire type) of the scalar values.
 _SCALARS: Mapping[ValueType, tuple[pa.DataType, bytes]] = {
     ValueType.BYTES: (pa.binary(), b"\x0a"),
@@ -70,10 +72,10 @@ def encode(column: pa.Array, value_type: ValueType) -> list[bytes]:
 
 
 def _fixed(column: pa.Array, tag: bytes) -> list[bytes]:
-    values = column.fill_null(0).to_numpy()
+    values = (column.fill_null(0) if column.null_count else column).to_numpy()
     rows = np.empty(len(values), dtype=[("tag", "S1"), ("value", values.dtype.newbyteorder("<"))])
     rows["tag"], rows["value"] = tag, values
-    return _slices(rows.tobytes(), rows.dtype.itemsize)
+    return slices(rows)
 
 
 def _booleans(column: pa.Array, tag: bytes) -> list[bytes]:
@@ -104,10 +106,6 @@ def _varint(number: int) -> bytes:
         encoded.append(number & 0x7F | 0x80)
         number >>= 7
     return bytes([*encoded, number])
-
-
-def _slices(raw: bytes, width: int) -> list[bytes]:
-    return [raw[at : at + width] for at in range(0, len(raw), width)]
 
 
 def _family(arrow_type: pa.DataType) -> str:

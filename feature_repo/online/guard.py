@@ -3,8 +3,8 @@
 import asyncio
 import logging
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from functools import partial
@@ -20,7 +20,7 @@ from feast.protos.feast.types.Value_pb2 import Value
 from pydantic import AwareDatetime, BaseModel, Field
 
 from feature_repo.online.batch import OnlineBatch, Rows, rows_of_protos
-from feature_repo.online.rules import Micros, micros, newest, usable, wins
+from feature_repo.online.rules import ALLOWED_SKEW_SECONDS, Micros, micros, newest, usable, wins
 from poplift.clock import present
 from poplift.write_report import WriteReport
 
@@ -37,7 +37,9 @@ class WriteContract(BaseModel):
     business_time: AwareDatetime | Literal["now"] = Field(
         description="What counts as the present for ages and for what lies ahead; 'now' is the wall clock."
     )
-    allowed_skew_seconds: float = Field(300.0, ge=0, description="How far ahead of it an event time may lie.")
+    allowed_skew_seconds: float = Field(
+        ALLOWED_SKEW_SECONDS, ge=0, description="How far ahead of it an event time may lie."
+    )
 
     def present_us(self) -> int:
         """Business time in microseconds since 1970."""
@@ -85,6 +87,21 @@ class GuardedStore(OnlineStore):  # type: ignore[misc]
         """
         rows, refused = batch.admitted(latest_us=config.online_store.latest_us())
         return self._write(config, view, rows, refused)
+
+    def write_each(
+        self, config: RepoConfig, view: FeatureView, batches: Iterable[OnlineBatch]
+    ) -> Iterator[WriteReport]:
+        """The same for one batch after the other; while one is written the next is encoded."""
+        latest_us = config.online_store.latest_us()
+        with ThreadPoolExecutor(1) as writer:
+            writing: Future[WriteReport] | None = None
+            for batch in batches:
+                rows, refused = batch.admitted(latest_us=latest_us)
+                if writing is not None:
+                    yield writing.result()
+                writing = writer.submit(self._write, config, view, rows, refused)
+            if writing is not None:
+                yield writing.result()
 
     def write_table(self, config: RepoConfig, view: FeatureView, table: pa.Table | pd.DataFrame) -> WriteReport:
         """The same for a table with the columns of the view's source; NaN of pandas is null. Raises BatchError too."""

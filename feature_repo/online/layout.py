@@ -7,7 +7,9 @@ The code of Feast 0.67 is the specification: `infra/key_encoding_utils.py` (enti
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from functools import cached_property
+from itertools import repeat
+from typing import Any, Literal
 
 import mmh3
 import numpy as np
@@ -18,6 +20,8 @@ KeyKind = Literal["string", "int64", "int32"]
 _CODES: Mapping[KeyKind, int] = {"string": 2, "int32": 3, "int64": 4}
 _STRING = _CODES["string"]
 _LENGTH = struct.Struct("<I")
+# Field 15 of a protobuf message, eight bytes wide: Timestamp has two fields, 1 and 2.
+CREATED, CREATED_TAG = struct.Struct("<Bq"), 15 << 3 | 1
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,7 @@ class EntityKeyLayout:
         """Names in the order of the bytes."""
         return tuple(name for name, _ in self.kinds)
 
+    @cached_property
     def prefix(self) -> bytes:
         """What every key of these join keys begins with: how many, and their names."""
         names = [name.encode() for name in self.join_keys]
@@ -44,20 +49,28 @@ class EntityKeyLayout:
 
     def encode(self, columns: Mapping[str, Sequence[str] | Sequence[int] | NDArray[np.int64]]) -> list[bytes]:
         """Serialised entity keys (version 3) of n rows; `columns` has one sequence of n values per join key."""
-        prefix = self.prefix()
-        encoded = [_values(kind, columns[name]) for name, kind in self.kinds]
-        return [prefix + b"".join(values) for values in zip(*encoded, strict=True)]
+        befores = [self.prefix, *repeat(b"", len(self.kinds) - 1)]
+        encoded = [
+            _values(kind, columns[name], before) for (name, kind), before in zip(self.kinds, befores, strict=True)
+        ]
+        return encoded[0] if len(encoded) == 1 else list(map(b"".join, zip(*encoded, strict=True)))
 
 
-def _values(kind: KeyKind, column: Sequence[str] | Sequence[int] | NDArray[np.int64]) -> list[bytes]:
-    code = _LENGTH.pack(_CODES[kind])
+def _values(kind: KeyKind, column: Sequence[str] | Sequence[int] | NDArray[np.int64], before: bytes) -> list[bytes]:
+    code = before + _LENGTH.pack(_CODES[kind])
     if kind == "string":
         texts = [str(value).encode() for value in column]
-        return [code + _LENGTH.pack(len(text)) + text for text in texts]
+        heads = {length: code + _LENGTH.pack(length) for length in set(map(len, texts))}
+        return [heads[len(text)] + text for text in texts]
     width = 8 if kind == "int64" else 4
     head = code + _LENGTH.pack(width)
-    raw = np.asarray(column, dtype=f"<i{width}").tobytes()
-    return [head + raw[at : at + width] for at in range(0, len(raw), width)]
+    return [head + number for number in slices(np.asarray(column, dtype=f"<i{width}"))]
+
+
+def slices(records: NDArray[Any]) -> list[bytes]:
+    """The bytes of each of n records of one width."""
+    parts: list[bytes] = records.view(f"V{records.dtype.itemsize}").tolist()
+    return parts
 
 
 def redis_key(entity_key: bytes, project: str) -> bytes:
@@ -71,16 +84,24 @@ def value_field(view: str, feature: str) -> bytes:
 
 
 def event_field(view: str) -> bytes:
-    """Hash field of the event time of a view: a serialised protobuf Timestamp."""
+    """Hash field of the event time of a view: a serialised protobuf Timestamp, behind it what `with_created` says."""
     return f"_ts:{view}".encode()
 
 
-def known_field(view: str) -> bytes:
-    """Hash field of poplift's own: event and created time of the last guarded write, two little-endian int64 in µs.
+def with_created(stamp: bytes, created_us: int) -> bytes:
+    """A serialised Timestamp with the created time in a field that Timestamp has not, which protobuf passes over.
 
-    It holds only while its event time equals the one in `event_field`: plain Feast writes that one alone.
+    Plain Feast reads the event time and nothing else, and what it writes has no such field.
     """
-    return f"_known:{view}".encode()
+    return stamp + CREATED.pack(CREATED_TAG, created_us)
+
+
+def split_created(stamp: bytes) -> tuple[bytes, int | None]:
+    """A serialised Timestamp by itself, and the created time in µs that was behind it."""
+    # Where a Timestamp is that long by itself, the byte here belongs to its seconds and is past 127, or is their tag.
+    if len(stamp) < CREATED.size or stamp[-CREATED.size] != CREATED_TAG:
+        return stamp, None
+    return stamp[: -CREATED.size], CREATED.unpack(stamp[-CREATED.size :])[1]
 
 
 def packed(part: bytes) -> bytes:

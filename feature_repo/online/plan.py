@@ -1,9 +1,10 @@
 """What a feature service asks of the online store, compiled once into plain data that reading needs no registry for."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from itertools import accumulate, chain
 from typing import TYPE_CHECKING, Any, cast
 
 from feature_repo.online.layout import EntityKeyLayout, KeyKind, event_field, packed, value_field
@@ -45,11 +46,15 @@ class PlannedView:
 
 @dataclass(frozen=True)
 class Lookup:
-    """Views that are read by the same entity keys, by their place in the plan, with their Redis hash fields."""
+    """Views that are read by the same entity keys, by their place in the plan, with their Redis hash fields.
+
+    `spans` says, per view, where its features begin among the fields and where its event time follows them.
+    """
 
     keys: EntityKeyLayout
     views: tuple[int, ...]
     fields: tuple[bytes, ...]
+    spans: tuple[tuple[int, int], ...]
 
     @cached_property
     def hmget(self) -> tuple[bytes, bytes]:
@@ -81,10 +86,7 @@ class ReadPlan:
         together: dict[EntityKeyLayout, list[int]] = {}
         for place, view in enumerate(self.views):
             together.setdefault(view.keys, []).append(place)
-        return tuple(
-            Lookup(keys, tuple(places), tuple(field for p in places for field in self.views[p].fields))
-            for keys, places in together.items()
-        )
+        return tuple(self._lookup(keys, places) for keys, places in together.items())
 
     @cached_property
     def blocks(self) -> tuple[Block, ...]:
@@ -103,6 +105,12 @@ class ReadPlan:
     def join_keys(self) -> Mapping[str, KeyKind]:
         """Name and kind of every join key an entity row must have."""
         return {name: kind for lookup in self.lookups for name, kind in lookup.keys.kinds}
+
+    def _lookup(self, keys: EntityKeyLayout, places: Sequence[int]) -> Lookup:
+        fields = [self.views[place].fields for place in places]
+        ends = list(accumulate(map(len, fields)))
+        spans = tuple((end - len(own), end - 1) for own, end in zip(fields, ends, strict=True))
+        return Lookup(keys, tuple(places), tuple(chain.from_iterable(fields)), spans)
 
     def to_json(self) -> str:
         """The plan as text: the same plan gives the same text."""

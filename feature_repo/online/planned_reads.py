@@ -3,6 +3,7 @@
 import asyncio
 from abc import abstractmethod
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -39,6 +40,14 @@ class PlannedReads(OnlineStore):  # type: ignore[misc]
         plans = self._current(config, registry)
         plans.get((project, service), compiled)
         return self._reader(config, lambda: plans.get((project, service), compiled))
+
+    def read_plans(self, config: Any, registry: Any) -> dict[str, str]:
+        """Compiled plans of all feature services that a plan can read, by name, as text."""
+        plans = {}
+        for service in registry.list_feature_services(config.project):
+            with suppress(PlanError):  # computed at request time, or read by Feast's own way
+                plans[service.name] = _compiler(config, registry, config.project, service)().to_json()
+        return plans
 
     def get_online_features(  # noqa: PLR0917 - Feast's signature
         self,

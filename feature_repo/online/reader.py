@@ -7,8 +7,9 @@ OUTSIDE_MAX_AGE and its values are withheld. A row is fresh to the very microsec
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,14 +22,14 @@ from poplift.feature_store import OnlineFeatures
 Rows = NDArray[np.intp]
 # Up to so many numbers a list is quicker than numpy.
 _FEW = 32
+_INSTANT = np.dtype("datetime64[us]")
 
 
 class EntityError(ValueError):
     """A row does not name an entity as the feature views want it; the message says row, join key and both types."""
 
 
-@dataclass(frozen=True)
-class RawView:
+class RawView(NamedTuple):
     """What a store holds of n entities in one view: n serialised values a feature, n event times in µs (0: none)."""
 
     values: Sequence[Sequence[Raw]]
@@ -127,14 +128,16 @@ def in_columns(found: Found) -> OnlineFeatures:
     values: dict[str, NDArray[Any]] = {}
     codes: dict[str, NDArray[np.uint8]] = {}
     instants = _instants(found)
-    present = np.ones(len(next(iter(instants.values()), ())), dtype=np.uint8)  # Status.PRESENT
-    present.flags.writeable = False  # one array for all columns
+    present = _present(len(next(iter(instants.values()), ())))
+    stored = [raw.values for raw in found.raw]
+    is_fresh = all(verdict is None for verdict in found.verdicts)
     for block in found.plan.blocks:
-        raws = [found.raw[view].values[place] for view, place in block.places]
-        verdicts = [found.verdicts[view] for view, _ in block.places]
-        columns, statuses_of = _block(raws, block.value_type, verdicts, found.rows[block.lookup], present)
+        raws = [stored[view][place] for view, place in block.places]
+        verdicts = [] if is_fresh else [found.verdicts[view] for view, _ in block.places]
+        columns, others = _block(raws, block.value_type, verdicts, found.rows[block.lookup])
         values.update(zip(block.columns, columns, strict=True))
-        codes.update(zip(block.columns, statuses_of, strict=True))
+        codes.update(dict.fromkeys(block.columns, present))
+        codes.update((block.columns[at], code) for at, code in others)
     return OnlineFeatures(values=values, event_timestamps=instants, statuses=codes)
 
 
@@ -143,19 +146,21 @@ def _block(
     value_type: str,
     verdicts: Sequence[NDArray[np.uint8] | None],
     rows: Rows | None,
-    present: NDArray[np.uint8],
-) -> tuple[Sequence[NDArray[Any]], Sequence[NDArray[np.uint8]]]:
-    """Values and statuses of k features of n entities, as columns of the rows asked for."""
+) -> tuple[Sequence[NDArray[Any]], Iterable[tuple[int, NDArray[np.uint8]]]]:
+    """Columns of k features of n entities, as the rows ask, and the statuses of those that are not all present.
+
+    No verdicts: all are fresh.
+    """
     shape = len(raws), len(raws[0])
     flat = list(chain.from_iterable(raws))
     values = decode(flat, value_type).reshape(shape)
     if values.dtype == object and value_type in NUMBERS and len(raws) > 1:
         # One column with something else in it does not change the type of the others.
-        parts = [_block([r], value_type, [v], rows, present) for r, v in zip(raws, verdicts, strict=True)]
-        return [v for (v,), _ in parts], [c for _, (c,) in parts]
+        parts = [_block([r], value_type, verdicts[at : at + 1], rows) for at, r in enumerate(raws)]
+        return [v for (v,), _ in parts], [(at, c) for at, (_, own) in enumerate(parts) for _, c in own]
     stored = statuses(flat)
-    if stored is None and not any(verdict is not None for verdict in verdicts):
-        return list(values if rows is None else values[:, rows]), [present] * len(raws)
+    if stored is None and not verdicts:
+        return list(values if rows is None else values[:, rows]), ()
     codes = np.ones(shape, dtype=np.uint8) if stored is None else stored.reshape(shape)
     for feature, verdict in enumerate(verdicts):
         if verdict is not None:
@@ -163,7 +168,15 @@ def _block(
     values[codes != Status.PRESENT] = None
     if rows is not None:
         values, codes = values[:, rows], codes[:, rows]
-    return list(values), list(codes)
+    return list(values), enumerate(codes)
+
+
+@lru_cache(maxsize=128)
+def _present(count: int) -> NDArray[np.uint8]:
+    """One array for all columns of all answers of this size."""
+    codes = np.full(count, Status.PRESENT, dtype=np.uint8)
+    codes.flags.writeable = False
+    return codes
 
 
 def _verdict(events: Micros, ttl_us: int | None, now: int, latest: int) -> NDArray[np.uint8] | None:
@@ -181,7 +194,7 @@ def _instants(found: Found) -> dict[str, NDArray[np.datetime64]]:
     instants = {}
     for lookup, rows in zip(found.plan.lookups, found.rows, strict=True):
         for place in lookup.views:
-            events = found.raw[place].events.astype("datetime64[us]")
+            events = found.raw[place].events.astype(_INSTANT)
             if found.verdicts[place] is not None:
                 events[found.raw[place].events == 0] = np.datetime64("NaT")
             instants[found.plan.views[place].name] = events if rows is None else events[rows]

@@ -1,9 +1,16 @@
 """Reads serialised values out of Redis: one command per entity, one round trip for all."""
 
+import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import accumulate, chain
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from math import inf
+from operator import itemgetter
 from typing import Any
+
+from redis import exceptions
+from redis._parsers.hiredis import NOT_ENOUGH_DATA
 
 from feature_repo.online.decoding import Raw, event_times
 from feature_repo.online.layout import packed, redis_key
@@ -13,87 +20,128 @@ from feature_repo.online.reader import RawView
 # Redis keeps a small hash as a list and walks it once per field that HMGET names: handing over the whole of it takes
 # less, unless most of it is not wanted.
 MOST_TIMES_THE_WANTED = 2
+MOST_SECONDS = 1.0  # of one attempt; the socket's own deadline starts anew with every part of an answer
 _HGETALL = b"*2\r\n" + packed(b"HGETALL")
 
 
 class RedisValues:
-    """The values behind a redis-py client of one server; a read is not tried again, its deadline is the client's."""
+    """The values behind a redis-py client of one server; its deadline holds for every read.
+
+    A read is tried once more where the server has closed the connection, which it may do at any time, else never.
+    """
 
     def __init__(self, client: Any) -> None:
         self._client = client
-        self._by_field: set[Lookup] = set()
+        self._orders: dict[tuple[bytes, ...], _Order] = {}
         self._idle: deque[Any] = deque()
 
     def fetch(self, plan: ReadPlan, keys: Sequence[Sequence[bytes]]) -> list[RawView]:
         """Every view of the plan, in order; errors of redis-py pass through."""
         asked = [[redis_key(key, plan.project) for key in group] for group in keys]
-        known = self._by_field
-        by_field = [bool(known) and lookup in known for lookup in plan.lookups]
-        replies = iter(self._replies(plan, asked, by_field))
+        orders = [self._orders.get(lookup.fields, _UNSEEN) for lookup in plan.lookups]
+        replies = self._replies(plan, asked, orders)
         found: dict[int, RawView] = {}
-        for lookup, group, is_by_field in zip(plan.lookups, asked, by_field, strict=True):
-            answers = [next(replies) for _ in group]
-            columns = _columns(answers, len(lookup.fields)) if is_by_field else self._picked(answers, lookup)
-            found.update(_views(plan, lookup, columns))
+        for lookup, group, order in zip(plan.lookups, asked, orders, strict=True):
+            answers, replies = replies[: len(group)], replies[len(group) :]
+            found.update(_views(lookup, answers if order.by_field else self._picked(answers, lookup, order)))
         return [found[place] for place in range(len(plan.views))]
 
-    def _replies(self, plan: ReadPlan, asked: Sequence[Sequence[bytes]], by_field: Sequence[bool]) -> list[Any]:
+    def _replies(self, plan: ReadPlan, asked: Sequence[Sequence[bytes]], orders: Sequence["_Order"]) -> list[Any]:
         # A pipeline of redis-py packs every field of every command anew, which takes longer than Redis to answer.
-        commands = chain.from_iterable(_commands(*each) for each in zip(plan.lookups, asked, by_field, strict=True))
+        commands = b"".join(chain.from_iterable(map(_commands, plan.lookups, asked, orders)))
         connection = self._connection()
         try:
-            connection.send_packed_command([b"".join(commands)])
-            return [connection.read_response(disable_decoding=True) for group in asked for _ in group]
-        except BaseException:
-            connection.disconnect()  # answers that were not read would be taken for those of the next request
-            raise
+            return answers(connection, commands, sum(map(len, asked)), seconds=MOST_SECONDS)
+        except exceptions.ConnectionError:
+            # The server has closed it since the last read; it connects anew.
+            return answers(connection, commands, sum(map(len, asked)), seconds=MOST_SECONDS)
         finally:
             self._idle.append(connection)
 
     def _connection(self) -> Any:
-        # Taking one from the pool and giving it back takes a third of a small read; what it checks is checked here.
+        # Taking one from the pool and giving it back takes a third of a small read.
         try:
-            connection = self._idle.pop()
+            return self._idle.pop()
         except IndexError:
             return self._client.connection_pool.get_connection()
-        try:
-            is_fit = not connection.can_read()
-        except Exception:  # noqa: BLE001 # however redis-py says that the server closed it meanwhile
-            is_fit = False
-        if not is_fit:
-            connection.disconnect()
-        connection.connect()
-        return connection
 
-    def _picked(self, hashes: Sequence[Any], lookup: Lookup) -> list[Sequence[Raw]]:
-        """Columns of the wanted fields out of whole hashes; the next reads go by field where most is not wanted."""
+    def _picked(self, hashes: Sequence[Any], lookup: Lookup, order: "_Order") -> list[Sequence[Raw]]:
+        """The wanted fields out of each whole hash; most hashes have their fields where the last one had them."""
         flat = [list(chain.from_iterable(h.items())) if isinstance(h, Mapping) else h for h in hashes]  # RESP3, RESP2
-        names: Sequence[bytes] = next((h[::2] for h in flat if h), ())
-        if len(names) > MOST_TIMES_THE_WANTED * len(lookup.fields):
-            self._by_field.add(lookup)
-        if any(h and h[::2] != names for h in flat):
-            rows = [dict(zip(h[::2], h[1::2], strict=True)) for h in flat]
-            return [[row.get(field) for row in rows] for field in lookup.fields]
-        nothing = [None] * len(names)  # of an entity without a hash
-        stored = dict(zip(names, zip(*(h[1::2] or nothing for h in flat), strict=True), strict=True))
-        absent = [None] * len(flat)
-        return [stored.get(field, absent) for field in lookup.fields]
+        first: Sequence[bytes] = next(filter(None, flat), ())
+        if list(first[::2]) != order.names:
+            order = self._orders[lookup.fields] = _Order.of(list(first[::2]), lookup)
+        names, pick = order.names, order.pick
+        return [
+            pick(h) if pick and h[::2] == names else [*map(dict(zip(h[::2], h[1::2], strict=True)).get, lookup.fields)]
+            for h in flat
+        ]
 
 
-def _commands(lookup: Lookup, keys: Sequence[bytes], is_by_field: bool) -> Iterator[bytes]:
+@dataclass(frozen=True)
+class _Order:
+    """Names of the fields of a hash as they come, and what takes those of a lookup out of it (None: some are absent).
+
+    `by_field` says that most of the hash is not wanted.
+    """
+
+    names: list[bytes]
+    pick: Callable[[Sequence[Raw]], Sequence[Raw]] | None
+    by_field: bool
+
+    @classmethod
+    def of(cls, names: list[bytes], lookup: Lookup) -> "_Order":
+        places = {name: 2 * place + 1 for place, name in enumerate(names)}
+        is_whole = places.keys() >= set(lookup.fields)
+        pick = itemgetter(*map(places.__getitem__, lookup.fields)) if is_whole else None
+        return cls(names, pick, len(names) > MOST_TIMES_THE_WANTED * len(lookup.fields))
+
+
+_UNSEEN = _Order([], None, by_field=False)
+
+
+def answers(connection: Any, commands: bytes, count: int, *, seconds: float = inf) -> list[Any]:
+    """Send commands to Redis and read that many answers; a failure closes the connection, errors are redis-py's.
+
+    After `seconds` it is given up, even where each part of an answer comes within the deadline of the socket.
+    """
+    received: list[Any] = []
+    ends = time.monotonic() + seconds
+    try:
+        connection.send_packed_command([commands])
+        # What redis-py adds to hiredis for every answer takes several times as long as reading it.
+        parser = connection._parser  # noqa: SLF001
+        read = parser._reader.gets  # noqa: SLF001
+        while len(received) < count:
+            answer = read(False)
+            if answer is NOT_ENOUGH_DATA:
+                if time.monotonic() > ends:
+                    raise TimeoutError(f"no whole answer within {seconds:g} s")  # noqa: TRY301 - closes as all do
+                parser.read_from_socket()
+            else:
+                received.append(answer)
+    except BaseException as error:
+        connection.disconnect()  # answers that were not read would be taken for those of the next request
+        if isinstance(error, TimeoutError):
+            raise exceptions.TimeoutError(str(error)) from error
+        if isinstance(error, OSError):
+            raise exceptions.ConnectionError(str(error)) from error
+        raise
+    for failure in (answer for answer in received if isinstance(answer, Exception)):
+        raise failure
+    return received
+
+
+def _commands(lookup: Lookup, keys: Sequence[bytes], order: _Order) -> Iterator[bytes]:
     """One command per key; only the key differs between them."""
-    head, tail = lookup.hmget if is_by_field else (_HGETALL, b"")
+    head, tail = lookup.hmget if order.by_field else (_HGETALL, b"")
     return (head + packed(key) + tail for key in keys)
 
 
-def _columns(replies: Sequence[Sequence[Raw]], width: int) -> list[Sequence[Raw]]:
-    return list(zip(*replies, strict=True)) if replies else [()] * width
-
-
-def _views(plan: ReadPlan, lookup: Lookup, columns: Sequence[Sequence[Raw]]) -> Iterator[tuple[int, RawView]]:
+def _views(lookup: Lookup, rows: Sequence[Sequence[Raw]]) -> Iterator[tuple[int, RawView]]:
     """The views of a lookup by their place in the plan; the last field of each is its event time."""
-    ends = list(accumulate(len(plan.views[place].features) + 1 for place in lookup.views))
-    stamps = [columns[end - 1] for end in ends]
+    columns = list(zip(*rows, strict=True)) or [()] * len(lookup.fields)
+    stamps = [columns[end] for _, end in lookup.spans]
     events = event_times(list(chain.from_iterable(stamps))).reshape(len(stamps), -1)
-    for place, start, end, times in zip(lookup.views, [0, *ends], ends, events, strict=False):
-        yield place, RawView(columns[start : end - 1], times)
+    for place, (start, end), times in zip(lookup.views, lookup.spans, events, strict=True):
+        yield place, RawView(columns[start:end], times)

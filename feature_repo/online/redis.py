@@ -1,6 +1,5 @@
-"""The Redis online store class that feature_store.yaml names: Feast's hashes, one field more per view."""
+"""The Redis online store class that feature_store.yaml names: Feast's hashes, and when each row was created."""
 
-import struct
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,12 +17,11 @@ from pydantic import model_validator
 
 from feature_repo.online.batch import Rows
 from feature_repo.online.guard import ConflictError, GuardedStore, Read, WriteContract, stored_name
-from feature_repo.online.layout import event_field, known_field, packed, value_field
+from feature_repo.online.layout import event_field, packed, split_created, value_field, with_created
 from feature_repo.online.planned_reads import PlannedReads
-from feature_repo.online.reading_redis import RedisValues
+from feature_repo.online.reading_redis import RedisValues, answers
 from feature_repo.online.rules import UNKNOWN, Micros
 
-_KNOWN = struct.Struct("<qq")
 _SECOND = 1_000_000
 
 
@@ -49,8 +47,8 @@ class GuardedRedisOnlineStore(PlannedReads, GuardedStore, RedisOnlineStore):  # 
 
     # Redis looks through all keys that a client watches for every further one: more at once is slower, not faster.
     batch_rows = 100
-    # While Redis works on one batch the other is packed.
-    writers = 2
+    # While Redis works on one batch the others are packed or taken apart.
+    writers = 3
 
     def __init__(self) -> None:
         self._opening = threading.Lock()
@@ -98,23 +96,26 @@ class RedisSession:
         self._project = config.project
         self._view = view
         self._ttl: int | None = config.online_store.key_ttl_seconds
+        self._named: tuple[Sequence[bytes], list[bytes]] = (), []
 
     def known(self, keys: Sequence[bytes]) -> tuple[Micros, Micros]:
         """Event and created time stored for each entity; whoever changes one from here on makes `put` fail."""
         names = self._names(keys)
-        fields = packed(event_field(self._view)) + packed(known_field(self._view))
+        field = packed(event_field(self._view))
         watch = b"*%d\r\n$5\r\nWATCH\r\n" % (len(names) + 1) + b"".join(names)
-        look = b"*4\r\n$5\r\nHMGET\r\n"
-        looks = look + (fields + look).join(names) + fields
-        replies = self._run(watch + looks, 1 + len(names))
-        pairs = [_times(event, known) for event, known in replies[1:]]
+        look = b"*3\r\n$4\r\nHGET\r\n"
+        looks = look + (field + look).join(names) + field
+        _, *stamps = answers(self._connection, watch + looks, 1 + len(names))
+        if not any(stamps):
+            return np.full(len(names), UNKNOWN), np.full(len(names), UNKNOWN)
+        pairs = list(map(_times, stamps))
         event_us, created_us = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
         return event_us, created_us
 
     def put(self, rows: Rows) -> None:
         """Write these rows in one transaction; raises ConflictError when a watched entity has changed."""
         if not len(rows):
-            self._run(b"*1\r\n$7\r\nUNWATCH\r\n", 1)
+            answers(self._connection, b"*1\r\n$7\r\nUNWATCH\r\n", 1)
             return
         names = self._names(rows.keys)
         commands, count = self._writes(names, rows), len(names)
@@ -122,60 +123,48 @@ class RedisSession:
             seconds = packed(b"%d" % self._ttl)
             commands += b"".join([b"*3\r\n$6\r\nEXPIRE\r\n" + name + seconds for name in names])
             count *= 2
-        *_, done = self._run(b"*1\r\n$5\r\nMULTI\r\n" + commands + b"*1\r\n$4\r\nEXEC\r\n", count + 2)
+        transaction = b"*1\r\n$5\r\nMULTI\r\n" + commands + b"*1\r\n$4\r\nEXEC\r\n"
+        *_, done = answers(self._connection, transaction, count + 2)
         if done is None:
             raise ConflictError
         for failure in (reply for reply in done if isinstance(reply, Exception)):
             raise failure
 
     def _writes(self, names: Sequence[bytes], rows: Rows) -> bytes:
-        command = b"*%d\r\n$4\r\nHSET\r\n" % (2 + 2 * (len(rows.values) + 2))
-        event_head, known_head = packed(event_field(self._view)), packed(known_field(self._view))
-        times = [
-            event_head + _timestamp(event) + known_head + packed(_KNOWN.pack(event, created))
-            for event, created in zip(rows.event.tolist(), rows.created.tolist(), strict=True)
-        ]
+        command = b"*%d\r\n$4\r\nHSET\r\n" % (2 + 2 * (len(rows.values) + 1))
+        stamps = list(map(_stamp, rows.event.tolist(), rows.created.tolist()))
         columns: list[Iterable[bytes]] = [repeat(command, len(names)), names]
         for feature, values in rows.values.items():
             columns += _argument(packed(value_field(self._view, feature)), values)
-        return b"".join(chain.from_iterable(zip(*columns, times, strict=True)))
+        columns += _argument(packed(event_field(self._view)), stamps)
+        return b"".join(chain.from_iterable(zip(*columns, strict=True)))
 
     def _names(self, keys: Sequence[bytes]) -> list[bytes]:
-        project = self._project.encode()
-        return [b"$%d\r\n%b%b\r\n" % (len(key) + len(project), key, project) for key in keys]
-
-    def _run(self, commands: bytes, replies: int) -> list[Any]:
-        self._connection.send_packed_command([commands])
-        # The connection looks at every reply a second time, which takes as long as reading it.
-        read = self._connection._parser.read_response  # noqa: SLF001
-        received = [read() for _ in range(replies)]
-        for failure in (reply for reply in received if isinstance(reply, Exception)):
-            raise failure
-        return received
+        if keys is not self._named[0]:  # what is looked at is mostly what is written then
+            project = self._project.encode()
+            self._named = keys, [b"$%d\r\n%b%b\r\n" % (len(key) + len(project), key, project) for key in keys]
+        return self._named[1]
 
 
 def _argument(field: bytes, values: Sequence[bytes]) -> list[Iterable[bytes]]:
     """Columns that spell field and value of n HSET commands; most columns hold values of one length."""
-    lengths = {len(value) for value in values}
+    lengths = set(map(len, values))
     if len(lengths) == 1:
         return [repeat(b"%b$%d\r\n" % (field, lengths.pop()), len(values)), values, repeat(b"\r\n", len(values))]
     return [[b"%b$%d\r\n%b\r\n" % (field, len(value), value) for value in values]]
 
 
-def _times(event: bytes | None, known: bytes | None) -> tuple[int, int]:
-    if event is None:
+def _times(stored: bytes | None) -> tuple[int, int]:
+    if stored is None:
         return UNKNOWN, UNKNOWN
-    event_us = _micros(event)
-    if known is not None and len(known) == _KNOWN.size:
-        known_event, created_us = _KNOWN.unpack(known)
-        if known_event == event_us:
-            return event_us, created_us
-    return event_us, UNKNOWN
+    stamp, created_us = split_created(stored)
+    return _micros(stamp), UNKNOWN if created_us is None else created_us
 
 
 @lru_cache(maxsize=100_000)
-def _timestamp(us: int) -> bytes:
-    return packed(Timestamp(seconds=us // _SECOND, nanos=us % _SECOND * 1000).SerializeToString())
+def _stamp(event_us: int, created_us: int) -> bytes:
+    stamp: bytes = Timestamp(seconds=event_us // _SECOND, nanos=event_us % _SECOND * 1000).SerializeToString()
+    return stamp if created_us == UNKNOWN else with_created(stamp, created_us)
 
 
 @lru_cache(maxsize=100_000)

@@ -16,6 +16,7 @@ Mask = NDArray[np.bool_]
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 UNKNOWN = int(np.iinfo(np.int64).min)
+ALLOWED_SKEW_SECONDS = 300.0  # how far ahead of business time an event time may lie
 FUTURE, NOT_FINITE, NULL_KEY, NULL_TIME = "future", "not_finite", "null_key", "null_event_time"
 
 

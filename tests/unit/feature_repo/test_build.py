@@ -176,3 +176,19 @@ def test_a_build_that_died_between_two_views_ends_where_an_undisturbed_one_does(
     grow(lake, tmp_path / "clean", TODAY)
     assert_same(tmp_path / "died", tmp_path / "clean")
     assert list((tmp_path / "died" / ".versions").glob("*.next.json")) == []
+
+
+def test_promotions_are_the_managed_ones_and_are_copied_only_when_rows_have_versions(tmp_path):
+    managed = {p for p, ppg in zip(*(chain()["products"][c] for c in ("product_id", "ppg_id")), strict=True) if ppg}
+    found = []
+    for has_versions in (True, False):
+        lake = Lake(tmp_path / str(has_versions))
+        for name, frame in chain().items():
+            lake.connection.register("coming", frame)
+            lake.append(name, "SELECT * FROM coming", has_unique_keys=not has_versions)
+        promotions = sources(lake, as_of=TODAY).promotions.to_pandas()
+        copied = {name for (name,) in lake.connection.execute("SHOW TABLES").fetchall()}
+        assert ("_snapshot_promotions" in copied) == has_versions
+        found.append(promotions.sort_values(["week", "outlet_id", "product_id"], ignore_index=True))
+    assert set(found[0]["product_id"]) == managed
+    pd.testing.assert_frame_equal(*found)

@@ -105,6 +105,18 @@ def test_a_line_moved_to_another_outlet_by_a_correction_leaves_the_first_one_emp
     assert online["o2", "cola"]["transactions_week_to_date"] == 1
 
 
+def test_a_line_after_a_crash_counts_although_the_copies_before_it_were_taken_one_by_one(tmp_path):
+    lake, online = chain(tmp_path / "lake"), Online()
+    copies = [arrival(line(), number=n, seconds=at) for n, at in enumerate((3, 1))]
+    week = RunningWeek(lake, as_of=NOW)
+    for copy in copies:
+        online.write(week.take([copy], as_of=NOW)[1])
+    week = RunningWeek(lake, as_of=NOW)  # nothing had landed
+    online.write(week.take(copies, as_of=NOW)[1])
+    online.write(week.take([arrival(line("b2"), number=2, seconds=2)], as_of=NOW)[1])
+    assert online["o1", "cola"]["transactions_week_to_date"] == 2
+
+
 def test_a_new_week_starts_at_zero_everywhere_with_a_later_event_time(lake):
     week, online = RunningWeek(lake, as_of=NOW), Online()
     online.write(week.take([arrival(line())], as_of=NOW)[1])

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from feature_repo.online.decoding import Status, decode, event_times, statuses
+from feature_repo.online.layout import split_created, with_created
 
 SCALARS = {
     "DOUBLE": ("double_val", st.floats(allow_nan=False)),
@@ -90,16 +91,31 @@ def test_a_missing_cell_and_a_stored_null_are_told_apart():
 MICROS = st.integers(-(10**15) // 3, 35 * 10**15)
 
 
-@given(st.lists(st.one_of(MICROS, st.none()), min_size=1, max_size=60), st.booleans())
-def test_event_times_are_exact_to_the_microsecond(instants, whole_seconds):
+CREATED = st.one_of(st.none(), st.integers(-(2**63), 2**63 - 1))
+
+
+@given(st.lists(st.tuples(st.one_of(MICROS, st.none()), CREATED), min_size=1, max_size=60), st.booleans())
+def test_event_times_are_exact_to_the_microsecond_whatever_is_behind_them(instants, whole_seconds):
     """1959 to 3079: before 1970 and after 3058 seconds take other widths."""
     expected, raws = [], []
-    for drawn in instants:
+    for drawn, created in instants:
         micros = drawn if drawn is None or not whole_seconds else drawn // 1_000_000 * 1_000_000
         stamp = Timestamp()
         if micros is not None:
             stamp.FromMicroseconds(micros)
-        raws.append(None if micros is None else stamp.SerializeToString())
+        alone = stamp.SerializeToString()
+        raws.append(None if micros is None else alone if created is None else with_created(alone, created))
         expected.append(micros or 0)
     assert event_times(raws).tolist() == expected
     assert event_times(raws * 20).tolist() == expected * 20
+
+
+@given(st.integers(-62_135_596_800, 253_402_300_799), st.integers(0, 999_999_999), st.integers(-(2**63), 2**63 - 1))
+def test_a_created_time_behind_an_event_time_is_found_again_and_none_where_none_is(seconds, nanos, created):
+    """All that a Timestamp may say: the years 1 to 9999."""
+    alone = Timestamp(seconds=seconds, nanos=nanos).SerializeToString()
+    assert split_created(alone) == (alone, None)
+    both = with_created(alone, created)
+    assert split_created(both) == (alone, created)
+    read = Timestamp.FromString(both)
+    assert (read.seconds, read.nanos) == (seconds, nanos)

@@ -231,3 +231,18 @@ def test_an_entity_that_changes_between_look_and_write_is_a_conflict_and_stays_a
         disturbed()
     assert store.online_read(redis_config, view_of(), [KEY])[0][1]["visits"].double_val == 2.0
     store._client.close()
+
+
+def test_of_many_batches_only_one_is_taken_ahead_of_what_is_written(sqlite_config):
+    store, taken = GuardedSqliteOnlineStore(), []
+    store.update(sqlite_config, [], [view_of()], [], [], partial=True)
+
+    def batches():
+        for day in range(1, 6):
+            taken.append(day)
+            yield batch(float(day), datetime(2026, 1, day, tzinfo=UTC))
+
+    ahead = [(len(taken), report.written) for report in store.write_each(sqlite_config, view_of(), batches())]
+    assert ahead == [(2, 1), (3, 1), (4, 1), (5, 1), (5, 1)]
+    ((_, values),) = store.online_read(sqlite_config, view_of(), [KEY])
+    assert values["visits"].double_val == 5.0

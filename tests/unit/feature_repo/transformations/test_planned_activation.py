@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from feature_repo.catalog import ON_DEMAND, ON_DEMAND_INPUTS, REQUEST_FIELDS
-from feature_repo.transformations.planned_activation import planned_activation
+from feature_repo.transformations.planned_activation import REQUESTED, planned_activation, planned_columns
 
 rows = st.fixed_dictionaries(
     {
@@ -83,3 +83,13 @@ def test_an_absurd_price_is_capped_on_both_sides():
 
 def test_no_rows_in_no_rows_out():
     assert planned_activation(_inputs().iloc[:0]).shape == (0, len(ON_DEMAND))
+
+
+def test_the_request_fields_of_the_catalog_are_what_the_transformation_reads():
+    assert tuple(f.name for f in REQUEST_FIELDS) == REQUESTED
+
+
+def test_columns_without_pandas_equal_the_frame_of_training():
+    inputs = pd.concat([_inputs(planned_display=1), _inputs(planned_price=1.5), _inputs(planned_mailer=1)])
+    columns = planned_columns({name: inputs[name].to_numpy() for name in inputs})
+    pd.testing.assert_frame_equal(pd.DataFrame(columns, index=inputs.index), planned_activation(inputs))
