@@ -1,7 +1,6 @@
 """All features from 1, 10 and 100 million POS lines by DuckDB, beside the same Ibis code on Spark up to 10 million."""
 
 import argparse
-import math
 import os
 import platform
 import statistics
@@ -11,7 +10,6 @@ from pathlib import Path
 
 import duckdb
 from measure import COLUMNS, Result, Sample, interleaved, line, process
-from scipy import stats
 
 from feature_repo.catalog import VIEWS
 from flows.steps.ingest import ingest_events
@@ -55,26 +53,33 @@ for view in VIEWS:
 """
 
 
-def main(blocks: int, sizes: list[int], spark_sizes: list[int]) -> None:
-    """Write lakes of every size, compare both engines on the smallest, then measure and keep the result."""
+def main(blocks: int, sizes: list[int], spark_sizes: list[int], largest_blocks: int) -> None:
+    """Write lakes of every size, compare both engines on the smallest, then measure and keep the result.
+
+    The largest size, which takes longer than all others together, is measured in `largest_blocks` of the blocks.
+    """
     with tempfile.TemporaryDirectory(prefix="poplift-bench-") as name:
         folder = Path(name)
         as_of = write_lakes(folder, sizes)
         assert_same_features(folder, min(spark_sizes), as_of)
         arms = {f"DuckDB, {size} M lines": _arm(OURS, folder, size, as_of) for size in sizes}
         arms |= {f"Spark local[2], {size} M lines": _arm(SPARK, folder, size, as_of) for size in spark_sizes}
-        samples = interleaved(arms, blocks=blocks)
-    smaller, larger = sorted(sizes)[-2:]
-    growth = ratio(samples[f"DuckDB, {larger} M lines"], samples[f"DuckDB, {smaller} M lines"])
+        smaller, larger = (f"DuckDB, {size} M lines" for size in sorted(sizes)[-2:])
+        samples = interleaved(arms, blocks=largest_blocks)
+        others = interleaved(
+            {name: arm for name, arm in arms.items() if name != larger}, blocks=blocks - largest_blocks
+        )
+        samples = {name: taken + others.get(name, []) for name, taken in samples.items()}
+    growth = spread(samples[larger], samples[smaller])
     versus = {
-        size: ratio(samples[f"Spark local[2], {size} M lines"], samples[f"DuckDB, {size} M lines"])
+        size: spread(samples[f"Spark local[2], {size} M lines"], samples[f"DuckDB, {size} M lines"])
         for size in spark_sizes
     }
     memory = max(s.megabytes for arm, taken in samples.items() if arm.startswith("DuckDB") for s in taken)
     result = Result(
         name="features_scale",
-        goal=f"ten times the lines in at most {MOST_GROWTH:.0f} times the time (both of the largest sizes), at most "
-        f"{MOST_MEGABYTES} MB, and faster than Spark on the same machine",
+        goal=f"ten times the lines in at most {MOST_GROWTH:.0f} times the time (the two largest sizes), at most "
+        f"{MOST_MEGABYTES} MB, and faster than Spark on the same machine, in every pair of runs",
         met=growth[2] <= MOST_GROWTH and memory <= MOST_MEGABYTES and all(low > 1 for _, low, _ in versus.values()),
         columns=COLUMNS,
         rows=(
@@ -82,21 +87,22 @@ def main(blocks: int, sizes: list[int], spark_sizes: list[int]) -> None:
                 line(name, taken) if name.startswith("DuckDB") else (*line(name, taken)[:-1], "-")
                 for name, taken in samples.items()
             ),
-            _ratio_line(f"DuckDB, {larger} M over {smaller} M", growth),
+            _ratio_line(f"{larger} over {smaller.removeprefix('DuckDB, ')}", growth),
             *(_ratio_line(f"Spark over DuckDB, {size} M", found) for size, found in versus.items()),
         ),
     )
     result.save()
-    write_page(result, blocks)
+    write_page(result, blocks, largest_blocks)
 
 
-def write_page(result: Result, blocks: int) -> None:
+def write_page(result: Result, blocks: int, largest_blocks: int) -> None:
     """Put the table of this run, with machine and day, between the markers of the page that advises on Spark."""
+    runs = f"{blocks} runs each, of the largest size {largest_blocks}"
     before, rest = PAGE.read_text().split(BEGIN)
     after = rest.split(END)[1]
     table = [
         BEGIN,
-        f"{wall_now():%-d %B %Y}, {os.cpu_count()} cores, {platform.machine()}, {blocks} runs each:",
+        f"{wall_now():%-d %B %Y}, {os.cpu_count()} cores, {platform.machine()}, {runs}:",
         "",
         "| " + " | ".join(result.columns) + " |",
         "|---|" + "---:|" * (len(result.columns) - 1),
@@ -113,13 +119,13 @@ def write_lakes(folder: Path, sizes: list[int]) -> datetime:
     demo, as_of = Lake(settings.lake_dir), settings.business_time
     for size in sizes:
         lake = Lake(folder / str(size))
-        lake.connection.execute("SET preserve_insertion_order = false")
         rows = {
             table: demo.query(table, as_of=as_of)
             for table in ("pos_lines", "promotions", "products", "outlets", "weeks", "price_calendar")
         }
         thinned = f"ORDER BY hash(basket_id || product_id), basket_id, product_id LIMIT {MILLION}"
-        lines = f"SELECT * FROM ({rows['pos_lines']}) {thinned}"
+        # In the order in which tills deliver: what a build compares lies together then, in the product's lake too.
+        lines = f"SELECT * FROM (SELECT * FROM ({rows['pos_lines']}) {thinned}) ORDER BY sold_at, basket_id, product_id"
         lake.connection.execute(f"CREATE TEMP TABLE lines AS {lines}")
         managed = f"SELECT product_id FROM ({rows['products']}) WHERE ppg_id IS NOT NULL"
         copied = {
@@ -165,14 +171,14 @@ def _arm(code: str, folder: Path, size: int, as_of: datetime):  # noqa: ANN202
     return run
 
 
-def ratio(slow: list[Sample], fast: list[Sample]) -> tuple[float, float, float]:
-    """Geometric mean of the ratio of seconds block by block, and its 95 % interval by Student's t on the logarithm."""
-    logs = [math.log(a.seconds / b.seconds) for a, b in zip(slow, fast, strict=True)]
-    mean = statistics.mean(logs)
-    if len(logs) < 2:
-        return math.exp(mean), 0.0, math.inf
-    half = stats.t.ppf(0.975, len(logs) - 1) * statistics.stdev(logs) / math.sqrt(len(logs))
-    return math.exp(mean), math.exp(mean - half), math.exp(mean + half)
+def spread(slow: list[Sample], fast: list[Sample]) -> tuple[float, float, float]:
+    """Ratio of the medians of seconds, and the least and the most that any run of one is of any run of the other."""
+    above, below = ([s.seconds for s in taken] for taken in (slow, fast))
+    return (
+        statistics.median(above) / statistics.median(below),
+        min(above) / max(below),
+        max(above) / min(below),
+    )
 
 
 def _ratio_line(name: str, found: tuple[float, float, float]) -> tuple[str, ...]:
@@ -182,7 +188,8 @@ def _ratio_line(name: str, found: tuple[float, float, float]) -> tuple[str, ...]
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--blocks", type=int, default=3)
+    parser.add_argument("--largest-blocks", type=int, default=1, help="in how many of them the largest size runs")
     parser.add_argument("--sizes", type=int, nargs="+", default=[1, 10, 100], help="millions of lines")
     parser.add_argument("--spark-sizes", type=int, nargs="+", default=[1, 10], help="millions of lines")
     asked = parser.parse_args()
-    main(asked.blocks, asked.sizes, asked.spark_sizes)
+    main(asked.blocks, asked.sizes, asked.spark_sizes, asked.largest_blocks)

@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
-from measure import Result, interval, process, redis_server
+from measure import Result, interval, process
 from point_in_time import FEATURES
+from redis_server import redis_server
 
 OUTLETS = 500_000
 FASTER = {"redis": 10, "sqlite": 5}

@@ -2,20 +2,18 @@
 
 import json
 import os
-import shutil
-import socket
+import platform
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import numpy as np
+from page import RESULTS, write_page
 
-RESULTS = Path(__file__).parent / "results"
+MACHINE = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
 
 
 @dataclass(frozen=True)
@@ -35,28 +33,39 @@ class Result:
     met: bool
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    machine: str = MACHINE
 
     def save(self) -> None:
-        """Keep the result for the README of this folder, and print it."""
+        """Keep the result, put it into the README of this folder, and print it."""
         RESULTS.mkdir(exist_ok=True)
         (RESULTS / f"{self.name}.json").write_text(json.dumps(asdict(self), indent=1) + "\n")
+        write_page()
         print(f"{self.name}: {self.goal}: {'met' if self.met else 'NOT met'}")
         for row in (self.columns, *self.rows):
             print("  " + " | ".join(row))
 
 
+# A process begins with the peak memory of the one it was forked from, which may hold gigabytes; this one holds little.
+LAUNCHER = """
+import json, os, sys, time
+quiet = [(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
+began = time.perf_counter()
+child = os.posix_spawn(sys.executable, [sys.executable, *sys.argv[1:]], os.environ, file_actions=quiet)
+_, status, usage = os.wait4(child, 0)
+print(json.dumps([time.perf_counter() - began, usage.ru_maxrss / 1024]))
+sys.exit(abs(os.waitstatus_to_exitcode(status)))
+"""
+
+
 def process(arguments: list[str], environment: Mapping[str, str] | None = None) -> Sample:
     """Run Python with `arguments` to its end and measure it; raises CalledProcessError when it fails."""
-    began = time.perf_counter()
-    child = subprocess.Popen(
-        [sys.executable, *arguments], env={**os.environ, **(environment or {})}, stdout=subprocess.DEVNULL
+    launched = subprocess.run(
+        [sys.executable, "-c", LAUNCHER, *arguments],
+        env={**os.environ, **(environment or {})},
+        stdout=subprocess.PIPE,
+        check=True,
     )
-    _, status, usage = os.wait4(child.pid, 0)
-    seconds = time.perf_counter() - began
-    code = os.waitstatus_to_exitcode(status)
-    if code:
-        raise subprocess.CalledProcessError(code, arguments)
-    return Sample(seconds, usage.ru_maxrss / 1024)
+    return Sample(*json.loads(launched.stdout))
 
 
 def interleaved(arms: Mapping[str, Callable[[], Sample]], *, blocks: int) -> dict[str, list[Sample]]:
@@ -80,28 +89,18 @@ def interval(numerator: list[float], denominator: list[float]) -> tuple[float, f
 
 
 @contextmanager
-def redis_server(folder: Path) -> Iterator[str]:
-    """host:port of a Redis of our own, without persistence; raises FileNotFoundError where none is installed."""
-    program = shutil.which("redis-server")
-    if program is None:
-        raise FileNotFoundError("redis-server is not installed: this benchmark starts its own")
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
-    options = ["--bind", "127.0.0.1", "--port", str(port), "--save", "", "--dir", str(folder)]
-    server = subprocess.Popen([program, *options], stdout=subprocess.DEVNULL)
-    try:
-        while server.poll() is None and not _answers(port):
-            time.sleep(0.05)
-        yield f"127.0.0.1:{port}"
-    finally:
-        server.kill()
-        server.wait()
+def awake_processors() -> Iterator[None]:
+    """Keep every processor from falling asleep, by processes of the lowest priority that give way to everything.
 
-
-def _answers(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+    Waking a sleeping virtual processor takes longer than a round trip to Redis; it is the machine's time, not a
+    store's, and hides what the stores add.
+    """
+    with ExitStack() as stack:
+        for _ in range(os.cpu_count() or 1):
+            idler = subprocess.Popen([sys.executable, "-c", "import os; os.nice(19)\nwhile True: pass"])
+            stack.callback(idler.wait)
+            stack.callback(idler.kill)
+        yield
 
 
 def line(name: str, samples: list[Sample]) -> tuple[str, ...]:

@@ -24,7 +24,8 @@ from pathlib import Path
 import numpy as np
 import redis
 from feast.protos.feast.types.Value_pb2 import Value
-from measure import Result, redis_server
+from measure import Result
+from redis_server import redis_server
 
 from feature_repo.catalog import RUNNING_VIEWS
 from feature_repo.definitions.repository import objects
