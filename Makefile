@@ -6,7 +6,8 @@ INSTALLED := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow check format up bench clean distclean lock
+MINUTES ?= 10
+.PHONY: help install demo test test-slow check format up loop bench soak science clean distclean lock
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -52,8 +53,17 @@ format: install ## mend what ruff can mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+loop: install ## let the platform run a simulated market for a year and show what it earned
+	@$(BIN)/poplift loop
+
+science: install ## run every study of docs/science.md against known truth; an hour
+	$(BIN)/poplift study all
+
 bench: install ## measure every claim against its peer and rewrite benchmarks/README.md
 	$(BIN)/python benchmarks/run_all.py
+
+soak: install ## ten minutes of load while stores, processes, releases and disks fail; what held; MINUTES=3 is shorter
+	$(BIN)/python benchmarks/soak.py --minutes $(MINUTES)
 
 lock: install ## resolve the dependencies again and write the locks
 	$(BIN)/python infra/lock.py

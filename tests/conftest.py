@@ -1,9 +1,7 @@
 """What every test stands on: fixed time zone, no network, no skip in CI, own homes, own databases."""
 
 import os
-import shutil
 import socket
-import subprocess
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -166,20 +164,10 @@ def free_port() -> int:
 
 
 @pytest.fixture
-def own_redis(tmp_path: Path, free_port: int) -> Iterator[str]:
+def own_redis(tmp_path: Path) -> Iterator[str]:
     """host:port of a Redis that belongs to one test: it may be filled, stopped and killed."""
-    program = shutil.which("redis-server")
-    if program is None:
-        pytest.skip("redis-server is not installed: this test starts its own")
-    options = ["--bind", "127.0.0.1", "--port", str(free_port), "--save", "", "--dir", str(tmp_path)]
-    process = subprocess.Popen([program, *options], stdout=subprocess.DEVNULL)
-    try:
-        deadline = time.monotonic() + 10
-        while not _answers(("127.0.0.1", free_port)):
-            if process.poll() is not None or time.monotonic() > deadline:
-                pytest.fail(f"redis-server did not come up on port {free_port}")
-            time.sleep(0.02)
-        yield f"127.0.0.1:{free_port}"
-    finally:
-        process.kill()
-        process.wait()
+    from tests.own_redis import OwnRedis
+
+    server = OwnRedis(tmp_path)
+    yield server.url
+    server.close()

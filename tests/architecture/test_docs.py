@@ -135,6 +135,19 @@ def test_every_link_inside_the_repository_leads_somewhere(root: Path, pages: dic
     assert not broken, "\n".join(broken)
 
 
+def test_every_fault_of_the_table_names_tests_that_are_there(root: Path, pages: dict[Path, str]) -> None:
+    rows = [line for line in pages[Path("docs/reference/faults.md")].splitlines() if line.startswith("| ")][1:]
+    named = [re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", row) for row in rows]
+    assert len(rows) > 20
+    assert all(named), "a fault without a test"
+    missing = [
+        f"{file}::{test}"
+        for file, test in (name for names in named for name in names)
+        if not (root / file).exists() or f"def {test}(" not in (root / file).read_text()
+    ]
+    assert missing == []
+
+
 def test_every_package_is_explained_in_the_readme(root: Path, packages: tuple[str, ...]) -> None:
     readme = (root / "README.md").read_text()
     assert [p for p in packages if f"`{p}/`" not in readme and f"{p}/" not in readme] == []

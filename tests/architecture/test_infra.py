@@ -30,7 +30,7 @@ def services(root: Path) -> dict[str, dict[str, Any]]:
 def exported() -> set[str]:
     """Names of all series the API exports, from the registry itself."""
     names = set()
-    for family in Metrics().registry.collect():
+    for family in Metrics().series().collect():
         suffixes = {"counter": ["_total"], "histogram": ["_bucket", "_count", "_sum"], "info": ["_info"]}
         names |= {family.name + suffix for suffix in suffixes.get(family.type, [""])}
     return names
@@ -100,10 +100,20 @@ def test_shell_scripts_pass_shellcheck(root: Path, texts: dict[Path, str]) -> No
 
 
 @pytest.mark.slow
-def test_promtool_accepts_the_configuration_and_its_alert_tests(root: Path) -> None:
-    folder = root / "infra/prometheus"
+def test_promtool_accepts_the_configuration_and_its_alert_tests(root: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(root / "infra/prometheus", tmp_path / "prometheus")
+    (folder / "scrape.key").write_text("a key")  # whoever sets the server up makes it
     run(program("promtool"), "check", "config", "prometheus.yml", cwd=folder)
     run(program("promtool"), "test", "rules", "alerts_test.yml", cwd=folder)
+
+
+def test_every_alert_is_seen_to_fire_and_to_stay_silent(root: Path) -> None:
+    groups = yaml.safe_load((root / ALERTS).read_text())["groups"]
+    cases = yaml.safe_load((root / "infra/prometheus/alerts_test.yml").read_text())["tests"]
+    looks = [look for case in cases for look in case["alert_rule_test"]]
+    alerts = {rule["alert"] for group in groups for rule in group["rules"]}
+    assert {look["alertname"] for look in looks if look["exp_alerts"]} == alerts
+    assert {look["alertname"] for look in looks if not look["exp_alerts"]} == alerts
 
 
 def test_every_expression_is_promql_over_series_that_exist(root: Path, exported: set[str]) -> None:
@@ -135,7 +145,8 @@ def test_every_panel_is_explained_and_has_its_own_place(root: Path) -> None:
 
 
 def test_every_service_restarts_and_tells_its_health(services: dict[str, dict[str, Any]]) -> None:
-    assert {"postgres", "redis", "mlflow", "prefect", "worker", "api", "prometheus", "grafana"} == set(services)
+    expected = {"postgres", "redis", "mlflow", "prefect", "worker", "follower", "api", "prometheus", "grafana"}
+    assert set(services) == expected
     assert [n for n, s in services.items() if s.get("restart") != "unless-stopped"] == []
     assert [n for n, s in services.items() if "healthcheck" not in s] == []
 
@@ -156,6 +167,25 @@ def test_nothing_is_published_beyond_this_machine(services: dict[str, dict[str, 
     assert "ports" not in services["redis"]
 
 
+def test_no_server_of_feast_is_run_or_reachable(services: dict[str, dict[str, Any]], root: Path) -> None:
+    # They answer whoever asks, pushes and all: features are read and written through the API, the CLI and flows.
+    commands = {n: " ".join(map(str, s.get("command", []))) for n, s in services.items()}
+    assert [n for n, command in commands.items() if re.search(r"\bfeast\b", command)] == []
+    images = [p.read_text() for p in (root / "infra/images").glob("*.Dockerfile")]
+    assert [i for i in images if re.search(r"^(CMD|ENTRYPOINT).*feast", i, re.MULTILINE)] == []
+    started = re.compile(
+        r"serve_registry|serve_offline|serve_transformations|feast\.feature_server|[\"' ]feast[\"', ]+serve\b"
+    )
+    product = [
+        f
+        for p in ("poplift", "feature_repo", "serving", "training", "monitoring", "flows")
+        for f in (root / p).rglob("*.py")
+    ]
+    assert [f.name for f in product if started.search(f.read_text())] == []
+    (shown,) = [f for f in product if "feast.cli.cli" in f.read_text() and '"ui"' in f.read_text()]
+    assert re.search(r'"ui"\),\n\s+\*\("--host", local,', shown.read_text()), "the page of features is for this machine"
+
+
 def test_no_secret_is_written_down_and_every_one_is_explained(root: Path) -> None:
     compose, example = (root / COMPOSE).read_text(), (root / "infra/.env.example").read_text()
     asked = set(re.findall(r"\$\{([A-Z_]+)", compose))
@@ -163,7 +193,8 @@ def test_no_secret_is_written_down_and_every_one_is_explained(root: Path) -> Non
     assert asked == set(offered)
     plain = {"POPLIFT_VERSION", "POPLIFT_BUSINESS_TIME", "POPLIFT_SOURCE"}
     assert {name for name, value in offered.items() if value} == plain
-    assert "infra/.env" in (root / ".gitignore").read_text().split(), "filled in, it must never be committed"
+    ignored = (root / ".gitignore").read_text().split()
+    assert {"infra/.env", "infra/prometheus/scrape.key"} <= set(ignored), "filled in, they must never be committed"
     without_default = set(re.findall(r"\$\{([A-Z_]+):\?", compose))
     assert without_default == asked - plain
 

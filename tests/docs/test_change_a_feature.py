@@ -45,11 +45,15 @@ print(*sorted(o.name for o in (*store.list_feature_services(), *store.list_featu
 
 
 def edit(folder: Path, diff: str) -> None:
-    """Apply a block of one file: its lines with a space or a minus stand there once, one after the other."""
+    """Apply a block of one file: its lines with a space or a minus stand there once; a block of added lines is a file."""
     header, *lines = diff.splitlines()
     file = folder / header.removeprefix("--- ")
     before = "".join(f"{line[1:]}\n" for line in lines if line[:1] != "+")
     after = "".join(f"{line[1:]}\n" for line in lines if line[:1] != "-")
+    if not before:
+        assert not file.exists()
+        file.write_text(after)
+        return
     text = file.read_text()
     assert text.count(before) == 1, f"{file.name} does not hold these lines once:\n{before}"
     file.write_text(text.replace(before, after))

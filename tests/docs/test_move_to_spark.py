@@ -38,14 +38,14 @@ def test_a_measurement_writes_its_table_day_and_machine_between_the_markers(page
     script = (
         "import sys, features_scale as script; from pathlib import Path; from measure import COLUMNS, Result; "
         "script.PAGE = Path(sys.argv[1]); "
-        "script.write_page(Result('x', 'y', True, COLUMNS, (('DuckDB, 1 M lines', '1.00', '1 to 1', '9'),)), 3)"
+        "script.write_page(Result('x', 'y', True, COLUMNS, (('DuckDB, 1 M lines', '1.00', '1 to 1', '9'),)), 3, 1)"
     )
     for _ in range(2):
         subprocess.run([sys.executable, "-c", script, copy], cwd=ROOT / "benchmarks", check=True)
     written = copy.read_text()
     begin, end = "<!-- figures: begin -->", "<!-- figures: end -->"
     block = written.partition(begin)[2].partition(end)[0]
-    assert re.search(r"^\d+ \w+ \d{4}, \d+ cores, \w+, 3 runs each:$", block, re.MULTILINE)
+    assert re.search(r"^\d+ \w+ \d{4}, \d+ cores, \w+, 3 runs each, of the largest size 1:$", block, re.MULTILINE)
     assert "| DuckDB, 1 M lines | 1.00 | 1 to 1 | 9 |" in block
     assert written.partition(begin)[0] == page.partition(begin)[0]
     assert written.partition(end)[2] == page.partition(end)[2]
