@@ -12,7 +12,7 @@ import numpy as np
 
 from poplift.activation import Activation
 from serving.decide import Context, DemandResult, RecommendationResult
-from serving.decision_log import decision_row
+from serving.decision_log import decision_ids, decision_row
 from serving.exploration import Assigned, why
 from serving.online import Entity, OnlineRows
 from serving.policy import BASIS, BASIS_SENTENCE, Floats, Predictions
@@ -111,6 +111,7 @@ class _Decisions:
     def __init__(self, context: Context, kind: str, request_id: str, online: OnlineRows, inputs: Floats) -> None:
         self.rows: list[Json] = []
         self._features = context.release.features
+        self._ids = decision_ids(len(inputs))
         self._vectors = _numbers(context.release.heads.arranged(inputs))
         self._online = online
         self._ages = {view: _numbers(hours) for view, hours in online.ages_hours.items()}
@@ -127,6 +128,7 @@ class _Decisions:
     ) -> str:
         """Add the decision about row `row` of the online read and return its id."""
         logged = decision_row(
+            decision_id=self._ids[len(self.rows)],
             **self._shared,
             entity=entity,
             chosen=chosen,

@@ -1,5 +1,6 @@
 """One question, two releases: the champion or the challenger answers it, and the other may do so in the shadow."""
 
+import math
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
@@ -20,11 +21,14 @@ class NonFiniteError(Exception):
 
 @dataclass(frozen=True)
 class Decided(Generic[R]):
-    """What a release decided, in how many milliseconds of the processor, and the release that may say so beside it."""
+    """What a release decided, in how many milliseconds of the processor, and the release that may say so beside it.
+
+    Where none stands beside it the time is not taken: that costs as much as a part of the answer.
+    """
 
     context: Context
     result: R
-    milliseconds: float
+    milliseconds: float = math.nan
     beside: Context | None = None
 
 
@@ -67,7 +71,7 @@ def decide(
     Raises UnknownEntityError and StoreUnavailableError.
     """
     if challenger is None or challenger.release.id == champion.release.id:
-        return Decided(champion, *measured(how, champion))
+        return Decided(champion, how(champion))
     champion = replace(champion, reader=KeptRead(champion.reader))
     rival = replace(champion, release=challenger.release)
     if not challenger.answers(outlets):
@@ -80,7 +84,7 @@ def decide(
         pass  # it may consider other ppgs than the champion, who is asked whether there are none
     except Exception as error:  # noqa: BLE001 - whatever a challenger fails with, the request is answered
         stop(rival.release.id, failure(error))
-    return Decided(champion, *measured(how, champion))
+    return Decided(champion, how(champion))
 
 
 def measured(how: Callable[[Context], R], context: Context) -> tuple[R, float]:

@@ -53,6 +53,7 @@ def serve(settings, entities):
     log.start()
     for number, entity in enumerate(entities):
         row = decision_row(
+            decision_id=f"decision-{number}",
             kind="demand",
             request_id="q",
             business_time=settings.business_time.isoformat(),
