@@ -21,6 +21,7 @@ SCRIPTS = (
     "planner",
     "serving_requests",
     "serving_stages",
+    "reasons",
     "shadow",
     "serving_start",
     "batch_scoring",

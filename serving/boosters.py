@@ -7,13 +7,12 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from serving.leaf_shares import Floats, Leaves
 
 # LightGBM/c_api.h
 _FLOAT64, _ROW_MAJOR = 1, 1
-_NORMAL, _CONTRIBUTIONS = 0, 3
+_NORMAL, _LEAF_INDEX, _CONTRIBUTIONS = 0, 2, 3
 _ALL_ROUNDS = (0, -1)
 
 
@@ -35,6 +34,7 @@ class Booster:
             raise BoosterError("the model ends before its last tree")
         self.feature_names = tuple(header["feature_names"].split(" "))
         self.objective = header.get("objective", "").partition(" ")[0]
+        self.trees = text.count("\nTree=")
         self._handle = ctypes.c_void_p()
         library = _library()
         rounds = ctypes.c_int()
@@ -47,12 +47,18 @@ class Booster:
         """One value for each of n complete rows, whose columns are `feature_names`."""
         return self._run(rows, _NORMAL, width=1, threads=threads)[:, 0]
 
-    def contributions(self, rows: Floats, *, threads: int = 1) -> Floats:
-        """TreeSHAP contributions (Lundberg et al., 2020) of n complete rows, one column per feature."""
-        width = len(self.feature_names) + 1
-        return self._run(rows, _CONTRIBUTIONS, width=width, threads=threads)[:, :-1]  # the last is the base value
+    def leaves(self, rows: Floats) -> Leaves:
+        """Number of the leaf that each of n complete rows falls into, n x `trees`."""
+        return self._run(rows, _LEAF_INDEX, width=self.trees).astype(np.intp)
 
-    def _run(self, rows: Floats, what: int, *, width: int, threads: int) -> Floats:
+    def treeshap(self, rows: Floats, *, tree: int) -> Floats:
+        """TreeSHAP contributions (Lundberg et al., 2020) of one tree to n complete rows, one column per feature."""
+        width = len(self.feature_names) + 1
+        return self._run(rows, _CONTRIBUTIONS, width=width, rounds=(tree, 1))[:, :-1]  # the last is the base value
+
+    def _run(
+        self, rows: Floats, what: int, *, width: int, rounds: tuple[int, int] = _ALL_ROUNDS, threads: int = 1
+    ) -> Floats:
         given = np.ascontiguousarray(rows, dtype=np.float64)
         if given.ndim != 2 or given.shape[1] != len(self.feature_names):  # the library would read past the end
             raise BoosterError(f"rows of shape {given.shape}, the model has {len(self.feature_names)} features")
@@ -66,7 +72,7 @@ class Booster:
                 *given.shape,
                 _ROW_MAJOR,
                 what,
-                *_ALL_ROUNDS,
+                *rounds,
                 b"num_threads=%d verbosity=-1" % threads,
                 ctypes.byref(written),
                 out.ctypes.data_as(ctypes.c_void_p),

@@ -1,7 +1,7 @@
 """The heads of a release: boosters over one set of features, whose missing values are filled as in training."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from feature_repo.catalog import MODEL_FEATURES
-from serving.boosters import Booster, Floats
+from serving.boosters import Booster
+from serving.leaf_shares import Floats, LeafShares
 
 Order = NDArray[np.intp] | None
 
@@ -21,6 +22,7 @@ class Heads:
     features: tuple[str, ...]
     defaults: Mapping[str, float]
     boosters: Mapping[str, Booster]
+    shares: Mapping[str, LeafShares] = field(default_factory=dict)
 
     def completed(self, columns: Any) -> Floats:
         """Rows of a frame or of n values by name, the default in place of every missing value; extra names are ignored.
@@ -46,9 +48,17 @@ class Heads:
         """One value a complete row by head."""
         return {head: booster.predict(self._of(head, rows), threads=threads) for head, booster in self.boosters.items()}
 
+    def explaining(self, head: str, text: str, examples: Floats) -> "Heads":
+        """The same heads, of which this one, whose model text is given, has contributions; `examples` are complete."""
+        shares = LeafShares(text, self.boosters[head], self._of(head, examples))
+        return replace(self, shares={**self.shares, head: shares})
+
     def contributions(self, head: str, rows: Floats) -> Floats:
-        """TreeSHAP contributions of complete rows to one head, one column per feature of `features`."""
-        shares = self.boosters[head].contributions(self._of(head, rows))
+        """Contributions of complete rows to the raw score of one head, one column per feature of `features`.
+
+        Raises KeyError for a head that is not `explaining`.
+        """
+        shares = self.shares[head].of(self.boosters[head].leaves(self._of(head, rows)))
         order = self._orders[head]
         return shares if order is None else shares[:, np.argsort(order)]
 

@@ -9,11 +9,10 @@ from typing import Literal
 import numpy as np
 
 from feature_repo.catalog import ON_DEMAND, VIEWS, Feature
-from serving.boosters import Floats
-from serving.release import LoadedRelease
+from serving.leaf_shares import Floats
+from serving.release import EXPLAINED, LoadedRelease
 
 FEATURES: Mapping[str, Feature] = {f.name: f for f in (*(f for v in VIEWS for f in v.features), *ON_DEMAND)}
-HEAD = "transactions"
 LOG_LINKS = ("poisson", "tweedie", "gamma")
 
 
@@ -30,16 +29,16 @@ class Reason:
 
 
 def reasons(release: LoadedRelease, inputs: Floats, *, top: int = 3) -> list[list[Reason]]:
-    """The `top` SHAP contributions of every row's predicted transactions, largest first.
+    """The `top` contributions to every row's predicted transactions, largest first.
 
-    TreeSHAP (Lundberg et al., 2020) as LightGBM computes it; `inputs` is n x `MODEL_FEATURES`. Under a
-    log link a contribution multiplies the prediction (`times`), else it adds transactions (`plus`).
+    Contributions are those of `serving/leaf_shares.py`; `inputs` is n x `MODEL_FEATURES`. Under a log link one
+    multiplies the prediction (`times`), else it adds transactions (`plus`).
     """
     heads = release.heads
     values = heads.arranged(inputs)
-    shares = release.explanations.get(heads.filled(values), lambda rows: {HEAD: heads.contributions(HEAD, rows)})[HEAD]
+    shares = heads.contributions(EXPLAINED, heads.filled(values))
     order = np.argsort(-np.abs(shares), axis=1, kind="stable")[:, :top]
-    multiplies = heads.boosters[HEAD].objective in LOG_LINKS
+    multiplies = heads.boosters[EXPLAINED].objective in LOG_LINKS
     return [
         [_reason(heads.features[j], float(values[i, j]), float(shares[i, j]), multiplies) for j in order[i].tolist()]
         for i in range(len(values))

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from poplift.atomic import sync
 from serving.boosters import Booster, BoosterError
 from serving.heads import Heads
+from serving.leaf_shares import Floats
 from serving.policy import Policy
 from serving.remembered import Remembered
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 HEADS = ("transactions", "units", "transactions_q10", "transactions_q90")
+EXPLAINED = "transactions"  # the head that reasons are given for
 MANIFEST, PLAN, POLICY, GOLDEN = "manifest.json", "plan.json", "policy.json", "golden.json"
 GOLDEN_TOLERANCE = 1e-9
 
@@ -53,7 +55,6 @@ class LoadedRelease:
     policy: Policy
     heads: Heads
     predictions: Remembered = field(default_factory=Remembered)
-    explanations: Remembered = field(default_factory=Remembered)
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -124,13 +125,15 @@ def build(
 
 def verify(folder: Path) -> Release:
     """Check every byte and golden row of a release; raise ReleaseError that names the file and what to do."""
-    manifest, _ = _verify(folder, expected_id=folder.name)
+    manifest, _, _ = _verify(folder, expected_id=folder.name)
     return _release(folder, manifest)
 
 
 def load(folder: Path) -> LoadedRelease:
     """Verify a release and keep its models in memory; raises ReleaseError."""
-    manifest, loaded = _verify(folder, expected_id=folder.name)
+    manifest, loaded, golden = _verify(folder, expected_id=folder.name)
+    text = (folder / loaded["plan"]["heads"][EXPLAINED]).read_text()
+    loaded["heads"] = loaded["heads"].explaining(EXPLAINED, text, golden)
     return LoadedRelease(id=folder.name, folder=folder, versions=manifest["content"]["versions"], **loaded)
 
 
@@ -169,7 +172,7 @@ def _write(
     return _release(temporary.parent / release_id, manifest)
 
 
-def _verify(folder: Path, *, expected_id: str) -> tuple[dict[str, Any], dict[str, Any]]:
+def _verify(folder: Path, *, expected_id: str) -> tuple[dict[str, Any], dict[str, Any], Floats]:
     manifest = _verified_manifest(folder, expected_id)
     plan = _read_plan(folder)
     try:
@@ -177,8 +180,8 @@ def _verify(folder: Path, *, expected_id: str) -> tuple[dict[str, Any], dict[str
     except ValidationError as error:
         raise ReleaseError(f"{folder / POLICY}: {error.error_count()} wrong values; build again") from error
     heads = _heads(folder, plan)
-    _check_golden(folder / GOLDEN, heads)
-    return manifest, {"plan": plan, "policy": policy, "heads": heads}
+    golden = _checked_golden(folder / GOLDEN, heads)
+    return manifest, {"plan": plan, "policy": policy, "heads": heads}, golden
 
 
 def _verified_manifest(folder: Path, expected_id: str) -> dict[str, Any]:
@@ -237,15 +240,17 @@ def _heads(folder: Path, plan: Mapping[str, Any]) -> Heads:
     return Heads(tuple(plan["features"]), defaults, boosters)
 
 
-def _check_golden(path: Path, heads: Heads) -> None:
+def _checked_golden(path: Path, heads: Heads) -> Floats:
+    """The golden rows, complete, when every head predicts them as recorded."""
     golden = read_json(path)
     rows = np.array(golden["rows"], dtype=np.float64).reshape(-1, len(golden["columns"]))
-    columns = dict(zip(golden["columns"], rows.T, strict=True))
-    for head, predicted in heads.predict(heads.completed(columns)).items():
+    rows = heads.completed(dict(zip(golden["columns"], rows.T, strict=True)))
+    for head, predicted in heads.predict(rows).items():
         apart = np.abs(predicted - np.asarray(golden["expected"][head]))
         if not len(rows) or not (apart <= GOLDEN_TOLERANCE).all():
             worst = int(np.argmax(apart)) if len(rows) else 0
             raise ReleaseError(f"{path}: row {worst} of head {head!r} is not predicted as recorded; build again")
+    return rows
 
 
 def _release(folder: Path, manifest: Mapping[str, Any]) -> Release:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 import mmh3
 
-from serving.boosters import Floats
+from serving.leaf_shares import Floats
 
 MOST_BYTES = 16 * 1024 * 1024
 ENTRY_BYTES = 1536  # of an entry beside its numbers: key, mapping, array objects
