@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from poplift.settings import Settings, load_settings, share_metrics
 from serving import logs
 from serving.access.guard import check_start
-from serving.allocator import share_one_arena
+from serving.memory import collect_seldom, share_one_arena
 from serving.online import FeatureReader
 from serving.service import Limits
 
@@ -64,4 +64,6 @@ def _application(settings: Settings, reader: FeatureReader | None, limits: Limit
 
     share_one_arena()
     logs.configure()
-    return create_app(settings, reader=reader, limits=limits)
+    application = create_app(settings, reader=reader, limits=limits)
+    collect_seldom()
+    return application

@@ -1,4 +1,4 @@
-"""Threads of a serving process share one arena of malloc, and what they free is had again by the others."""
+"""Threads share one arena of malloc, and what was loaded at the start is no longer looked through for garbage."""
 
 import platform
 import subprocess
@@ -8,7 +8,7 @@ import pytest
 
 PROGRAM = """
 import ctypes, sys, threading
-from serving.allocator import share_one_arena
+from serving.memory import share_one_arena
 
 if sys.argv[1] == "shared":
     assert share_one_arena()
@@ -41,3 +41,26 @@ def arenas(how):
 def test_threads_share_one_arena_that_they_would_not_share_otherwise():
     assert arenas("shared") == 1
     assert arenas("alone") > 1
+
+
+LOADED = """
+import gc
+from serving.memory import collect_seldom
+
+loaded = [[number] for number in range(1000)]
+collect_seldom()
+assert not any(kept is loaded[0] for kept in gc.get_objects())
+
+class Tied:
+    pass
+
+for _ in range(20_000):
+    tied = Tied()
+    tied.itself = tied
+print(sum(isinstance(kept, Tied) for kept in gc.get_objects()))
+"""
+
+
+def test_what_was_loaded_is_left_alone_and_garbage_is_still_collected():
+    left = subprocess.run([sys.executable, "-c", LOADED], capture_output=True, text=True, check=True).stdout
+    assert int(left) < 20_000
