@@ -17,6 +17,8 @@ from training.folds import FIRST_TARGET_WEEK
 KEYS = ["outlet_id", "ppg_id"]
 LABELS = ["transactions", "units"]
 REQUEST = [field.name for field in REQUEST_FIELDS]
+PROFILES = {"outlet_format": "banner", "outlet_area": "area"}  # column here → column of outlet_profiles
+NOT_TOLD = "not told"
 
 
 class TrainingSetError(Exception):
@@ -35,6 +37,7 @@ class FeatureJoin(Protocol):
 class TrainingSet:
     """One row per outlet x ppg x target week: keys, week, event_timestamp, request fields, MODEL_FEATURES, labels.
 
+    Where the lake knows them also `outlet_format` and `outlet_area`, which the gate compares by and no model sees.
     `pins` says what it was made of, so that the same set can be made again.
     """
 
@@ -42,9 +45,10 @@ class TrainingSet:
     pins: dict[str, Any]
 
 
-def build(sources: Sources, *, join: FeatureJoin, as_of: datetime) -> TrainingSet:
+def build(sources: Sources, *, join: FeatureJoin, as_of: datetime, profiles: pd.DataFrame | None = None) -> TrainingSet:
     """Join labels, plans and features of all target weeks that `sources`, read at `as_of`, know the sales of.
 
+    `profiles` has outlet_id, banner and area, one row per outlet; an outlet that it lacks gets NOT_TOLD for both.
     Raises TrainingSetError when the join loses or reorders rows, or leaves a feature out.
     """
     labelled = targets(sources)
@@ -53,6 +57,10 @@ def build(sources: Sources, *, join: FeatureJoin, as_of: datetime) -> TrainingSe
     _require_same_rows(entities, joined)
     features = joined[list(MODEL_FEATURES)].astype("float64")
     frame = pd.concat([labelled[[*KEYS, "week", "event_timestamp", *REQUEST]], features, labelled[LABELS]], axis=1)
+    if profiles is not None:
+        told = profiles.set_index("outlet_id")
+        for name, column in PROFILES.items():
+            frame[name] = frame["outlet_id"].map(told[column]).fillna(NOT_TOLD)
     return TrainingSet(frame, _pins(frame, as_of))
 
 

@@ -42,9 +42,10 @@ def training_set(settings: Settings, progress: Progress = silent) -> TrainingSet
 
     progress("point-in-time join")
     as_of = settings.now()
-    tables = sources(Lake(settings.lake_dir, threads=settings.threads), as_of=as_of)
+    lake = Lake(settings.lake_dir, threads=settings.threads)
+    profiles = lake.read("outlet_profiles", as_of=as_of).to_pandas() if lake.parts("outlet_profiles") else None
     join = partial(historical_features, settings)
-    return dataset.build(tables, join=join, as_of=as_of)
+    return dataset.build(sources(lake, as_of=as_of), join=join, as_of=as_of, profiles=profiles)
 
 
 def already_made(settings: Settings, progress: Progress = silent, *, data: TrainingSet) -> Version | None:
@@ -74,7 +75,7 @@ def train_challenger(settings: Settings, progress: Progress = silent, *, data: T
         folder = Path(name)
         progress("drawing the model report")
         write_artifacts(candidate, folder, seed=settings.seed)
-        progress("gate: ten checks, and a held-out week recomputed as it was known")
+        progress("gate: every check, and a held-out week recomputed as it was known")
         judged = judge_candidate(settings, candidate, model=DEMAND, files=folder / registry.FILES)
         (folder / VERDICT).write_text(judged.signed.to_json())
         card = model_card.model_card(candidate, judged.signed)

@@ -11,7 +11,9 @@ from feature_repo.definitions.repository import objects
 from flows.steps.gate import judge_candidate, known_at
 from flows.steps.train import train_challenger, training_set
 from poplift import feature_store, registry
+from poplift.contracts.tables import CONTRACTS
 from poplift.databases import ensure_databases
+from poplift.lake import Lake
 from poplift.registry import CHALLENGER, CHAMPION, DEMAND, FILES
 from poplift.settings import load_settings
 from poplift.verdicts import VERDICT, VerdictError, file_digests, parse, sign, verified_verdict
@@ -29,11 +31,25 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 def home(small_home, tmp_path_factory):
     """Lake and features of the small home, and an MLflow of its own."""
     settings = load_settings(home=tmp_path_factory.mktemp("gate"), search_trials=1)
-    for name in ("lake", "features"):
-        (settings.home / name).symlink_to(small_home.settings.home / name)
+    settings.features_dir.symlink_to(small_home.settings.features_dir)
+    settings.lake_dir.mkdir()
+    for contract in CONTRACTS:
+        (settings.lake_dir / contract.table).symlink_to(small_home.settings.lake_dir / contract.table)
+    _tell_profiles(Lake(settings.lake_dir), as_of=settings.business_time)
     ensure_databases(settings)
     feature_store.apply(settings, objects(settings))
     return settings
+
+
+def _tell_profiles(lake, *, as_of):
+    """Four of the eight managed outlets stand in the town, of the others nobody told anything."""
+    managed = f"SELECT outlet_id FROM ({lake.query('outlets', as_of=as_of)}) WHERE is_managed ORDER BY 1 LIMIT 4"
+    at = f"TIMESTAMPTZ '{as_of.isoformat()}'"
+    lake.append(
+        "outlet_profiles",
+        f"SELECT outlet_id, 'kiosk' AS banner, 'town' AS area, NULL::DOUBLE AS income, NULL::DOUBLE AS coolers, "
+        f"{at} AS effective_at, {at} AS created_at FROM ({managed})",
+    )
 
 
 @pytest.fixture(scope="module")
@@ -138,6 +154,12 @@ def test_the_run_keeps_a_signed_verdict_and_the_card_even_when_nothing_was_regis
     assert signed.record["data"] == trained.candidate.training_set.pins
     assert f"**Gate: {trained.verdict.outcome}.**" in tags["mlflow.note.content"]
     assert json.loads((folder / model_card.JSON).read_text())["verdict"]["signature"] == signed.signature
+
+
+def test_areas_and_formats_of_the_lake_are_among_what_the_gate_compares(trained):
+    cells = trained.candidate.evaluation.cells
+    assert set(cells["outlet_area"]) == {"town", "not told"}
+    assert set(cells["outlet_format"]) == {"kiosk", "not told"}
 
 
 def test_a_champion_is_in_the_race_and_its_own_copy_gives_no_evidence(home, trained, tmp_path, monkeypatch):

@@ -8,7 +8,8 @@ import pytest
 from feature_repo.catalog import DEMAND_TRAINING, MODEL_FEATURES, VIEWS
 from feature_repo.transformations.planned_activation import planned_activation
 from feature_repo.transformations.sources import Sources
-from training.dataset import TrainingSetError, build, targets
+from training.dataset import NOT_TOLD, TrainingSetError, build, targets
+from training.outlet_groups import outlet_groups
 
 START = datetime(2017, 1, 2, 5, tzinfo=UTC)
 AS_OF = START + timedelta(weeks=18, days=1)
@@ -110,6 +111,17 @@ def test_altering_a_week_changes_no_feature_of_it_or_of_an_earlier_one(built):
     )
     assert not built.frame["transactions"].equals(other.frame["transactions"])
     assert built.pins["data_digest"] != other.pins["data_digest"]
+
+
+def test_areas_and_formats_that_are_known_become_groups_of_outlets_and_no_feature(built):
+    sources = _sources()
+    profiles = pd.DataFrame({"outlet_id": ["o2", "o9"], "banner": ["kiosk", "hyper"], "area": ["town", "coast"]})
+    told = build(sources, join=_exact_join(sources), as_of=AS_OF, profiles=profiles)
+    groups = outlet_groups(told.frame)
+    assert groups["outlet_area"].to_dict() == {"o1": NOT_TOLD, "o2": "town"}
+    assert groups["outlet_format"].to_dict() == {"o1": NOT_TOLD, "o2": "kiosk"}
+    pd.testing.assert_frame_equal(told.frame[built.frame.columns], built.frame)
+    assert not {"outlet_area", "outlet_format"} & set(MODEL_FEATURES)
 
 
 def test_the_same_data_has_the_same_digest(built):
