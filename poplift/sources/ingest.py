@@ -13,7 +13,7 @@ import duckdb
 
 from poplift.contracts.check import Violation, check
 from poplift.contracts.schema import Contract
-from poplift.contracts.tables import CONTRACTS, contract
+from poplift.contracts.tables import EVERY_CONTRACT, contract
 from poplift.lake import Lake, Part
 from poplift.settings import Settings
 
@@ -78,7 +78,7 @@ def ingest(
 ) -> IngestReport:
     """Take a source into the lake; the same content twice adds nothing. Raises SourceError or ContractError."""
     # A changed contract judges the same rows anew.
-    digest = sha256(f"{source.digest()}{CONTRACTS!r}".encode()).hexdigest()
+    digest = sha256(f"{source.digest()}{EVERY_CONTRACT!r}".encode()).hexdigest()
     record = lake.root / RECORDS / f"{source.name}-{digest[:24]}.json"
     if record.exists():
         return _read(record)
