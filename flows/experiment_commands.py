@@ -18,7 +18,7 @@ Name = Annotated[str, typer.Argument(help="Name of the experiment: small letters
 Ppgs = Annotated[list[str], typer.Option("--ppg", help="A ppg to run it for; may be given more than once.")]
 What = Annotated[str, typer.Option(help="Short name, such as display or mailer+price_cut_20.")]
 Share = Annotated[float, typer.Option(min=0.05, max=0.95, help="Share of the outlets that get it.")]
-Wanted = Annotated[float | None, typer.Option(help="Transactions per outlet and week that would be worth it.")]
+Wanted = Annotated[float | None, typer.Option(min=0, help="Transactions per outlet and week that would be worth it.")]
 
 
 @experiment_commands.command("design")
@@ -66,7 +66,7 @@ def _asked(name: str, activation: str, ppg: list[str], share: float, wanted: flo
         parse_activation(activation)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--activation") from error
-    return Asked(name, activation, tuple(ppg), share, wanted)
+    return Asked(name, activation, tuple(dict.fromkeys(ppg)), share, wanted)
 
 
 def _designed(made: "Design") -> None:

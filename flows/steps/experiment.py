@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pyarrow as pa
+from pydantic import ValidationError
 
 from flows.steps.progress import Progress, silent
 from monitoring.experiments.design import WEEKS, Design, design
@@ -61,7 +62,8 @@ def launch_experiment(
 ) -> Launch:
     """Assign outlets and write the launch once; it starts with the week that is decided now.
 
-    Raises LaunchError also where the effect that would be worth it cannot be found in so many weeks.
+    Raises LaunchError also where what is asked for is no experiment, or the effect that would be worth it cannot be
+    found in so many weeks.
     """
     as_of = settings.now()
     lake = Lake(settings.lake_dir)
@@ -76,22 +78,25 @@ def launch_experiment(
         )
     progress("assignment")
     starts_on = decided_week(as_of)
-    record = Launch.model_validate(
-        {
-            "name": asked.name,
-            "activation": asked.activation,
-            "ppg_ids": asked.ppg_ids,
-            "arms": assign_arms(of, experiment=asked.name, share=asked.share),
-            "strata": of,
-            "share": asked.share,
-            "first_week": _week_number(lake, as_of, starts_on.isoformat()),
-            "starts_on": starts_on,
-            "weeks": weeks,
-            "looks": looks,
-            "detectable": detectable,
-            "launched_at": clock.wall_now(),
-        }
-    )
+    content = {
+        "name": asked.name,
+        "activation": asked.activation,
+        "ppg_ids": asked.ppg_ids,
+        "arms": assign_arms(of, experiment=asked.name, share=asked.share),
+        "strata": of,
+        "share": asked.share,
+        "first_week": _week_number(lake, as_of, starts_on.isoformat()),
+        "starts_on": starts_on,
+        "weeks": weeks,
+        "looks": looks,
+        "detectable": detectable,
+        "launched_at": clock.wall_now(),
+    }
+    try:
+        record = Launch.model_validate(content)
+    except ValidationError as error:
+        said = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'the whole'}: {e['msg']}" for e in error.errors())
+        raise LaunchError(f"experiment {asked.name!r} cannot be launched: {said}") from error
     return launch(settings.experiments_dir, record)
 
 

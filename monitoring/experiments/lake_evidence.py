@@ -148,11 +148,14 @@ def _reported(lake: Lake, record: Launch, as_of: datetime) -> pd.DataFrame | Non
 
 
 def _served(lake: Lake, record: Launch, as_of: datetime) -> dict[str, str] | None:
-    """Arm that the decision log names for every outlet asked about in the experiment's weeks."""
+    """Arm that the decision log names for every outlet asked about in the experiment's weeks.
+
+    Of an outlet that was served both it is the one it was not drawn for: having been served that once is what counts.
+    """
     if not lake.parts("decisions"):
         return None
     rows = lake.connection.execute(
-        f"SELECT outlet_id, arm FROM ({lake.query('decisions', as_of=as_of)}) WHERE experiment = ? ORDER BY decided_at",
+        f"SELECT DISTINCT outlet_id, arm FROM ({lake.query('decisions', as_of=as_of)}) WHERE experiment = ?",
         [record.name],
     ).fetchall()
-    return dict(rows)
+    return dict(sorted(rows, key=lambda row: record.arms.get(row[0]) != row[1]))

@@ -1,6 +1,8 @@
 """An experiment from design to readout on a simulated market's events: lake, log, reports, page and table together."""
 
 import json
+import shutil
+from dataclasses import replace
 from datetime import timedelta
 from types import SimpleNamespace
 
@@ -10,7 +12,8 @@ import pytest
 from flows.steps import experiment
 from flows.steps.experiment import Asked, design_experiment, launch_experiment, read_experiment
 from monitoring.experiments.design import DesignError
-from monitoring.experiments.lake_evidence import EvidenceError, outlet_weeks
+from monitoring.experiments.lake_evidence import EvidenceError, evidence, outlet_weeks
+from monitoring.experiments.readout import read_out
 from poplift.activation import CANDIDATES
 from poplift.assignment import TREATMENT, is_held_out
 from poplift.assumptions import Assumptions
@@ -207,6 +210,33 @@ def test_an_effect_too_small_for_the_weeks_is_refused_with_what_it_takes(run):
     with pytest.raises(LaunchError, match="It takes about"):
         launch_experiment(run.at_launch, asked=Asked("tiny", "display", ("own-00",), wanted=0.01), weeks=2)
     assert not (run.at_launch.experiments_dir / "tiny.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [({"name": "All in"}, "'All in' cannot be launched: name: "), ({"activation": "none"}, "there is nothing to test")],
+)
+def test_what_is_no_experiment_is_refused_in_one_line(run, changes, said):
+    with pytest.raises(LaunchError, match=said) as refused:
+        launch_experiment(run.at_launch, asked=replace(ASKED, **changes), weeks=WEEKS)
+    assert "\n" not in str(refused.value)
+
+
+def test_an_outlet_that_was_once_served_the_other_arm_is_seen_whatever_it_was_served_since(run, tmp_path):
+    shutil.copytree(run.home / "lake", tmp_path / "lake")
+    lake, as_of = Lake(tmp_path / "lake"), run.final.business_time
+    before = evidence(lake, run.record, as_of=as_of, assumptions=Assumptions())
+    assert before.served == run.record.arms
+    outlet, arm = next(iter(run.record.arms.items()))
+    other = ({"treatment", "control"} - {arm}).pop()
+    lake.append(
+        "decisions",
+        f"SELECT * REPLACE ('another' AS decision_id, '{other}' AS arm) FROM ({lake.query('decisions', as_of=as_of)}) "
+        f"WHERE outlet_id = '{outlet}' AND experiment = '{run.record.name}' ORDER BY decided_at LIMIT 1",
+    )
+    after = evidence(lake, run.record, as_of=as_of, assumptions=Assumptions())
+    assert after.served == run.record.arms | {outlet: other}
+    assert read_out(run.record, after).verdict.word == "invalid"
 
 
 def test_a_ppg_that_nobody_knows_is_refused_by_name(run):
