@@ -77,3 +77,9 @@ def test_every_study_has_a_module_to_run() -> None:
     import importlib
 
     assert all(callable(importlib.import_module(f"flows.studies.{module}").run) for module, _ in STUDIES.values())
+
+
+def test_every_study_has_a_quick_version_that_the_quick_tests_run() -> None:
+    science = Path(__file__).parents[3] / "science"
+    assert {module for module, _ in STUDIES.values()} <= {p.stem.removeprefix("test_") for p in science.glob("test_*")}
+    assert all("pytestmark = pytest.mark.science" in p.read_text() for p in science.glob("test_*.py"))
