@@ -19,7 +19,10 @@ def cost_of_decisions(settings: Settings, *, key_file: Path | None = None) -> st
     from serving.cost import spent
 
     address = f"http://{settings.api_host}:{settings.api_port}/metrics"
-    headers = {"Authorization": f"Bearer {key_file.read_text().strip()}"} if key_file else {}
+    try:
+        headers = {"Authorization": f"Bearer {key_file.read_text().strip()}"} if key_file else {}
+    except OSError as error:
+        raise CostError(f"--key-file {key_file}: cannot be read: {error.strerror}") from error
     try:
         answer = httpx.get(address, timeout=10, headers=headers)
     except httpx.TransportError as error:

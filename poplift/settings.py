@@ -18,6 +18,8 @@ from poplift.clock import wall_now
 REPOSITORY = Path(__file__).resolve().parent.parent
 # Nothing here calls home unless somebody asks it to.
 QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
+# MLflow's bars are of single files, and end up in the middle of what a command says.
+NO_BARS = {"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
 # What traces are filed under, unless the one who collects them says otherwise.
 SERVICE_NAME = {"OTEL_SERVICE_NAME": "poplift"}
 DEMO_SHOPPER_KEY = "public-demo-key"
@@ -282,7 +284,7 @@ def shared_metrics() -> Path | None:
 
 def load_settings(**overrides: Any) -> Settings:
     """Read profile and environment; raise SettingsError that names the variable when it is wrong or unknown."""
-    for variable, value in {**QUIET, **SERVICE_NAME}.items():
+    for variable, value in {**QUIET, **NO_BARS, **SERVICE_NAME}.items():
         os.environ.setdefault(variable, value)
     known = {f"POPLIFT_{name.upper()}" for name in Settings.model_fields}
     for variable in sorted(os.environ):

@@ -80,7 +80,7 @@ def read_rules(path: Path | None, *, budget_usd: float | None) -> PlanRules:
         rules = PlanRules.model_validate_json(path.read_bytes()) if path else PlanRules()
         if budget_usd is None:
             return rules
-        return PlanRules.model_validate_json(rules.model_copy(update={"budget_usd": budget_usd}).model_dump_json())
+        return PlanRules.model_validate({**rules.model_dump(), "budget_usd": budget_usd})
     except OSError as error:
         raise RulesError(f"{path}: cannot be read: {error.strerror}") from error
     except ValidationError as error:

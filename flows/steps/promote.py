@@ -90,7 +90,7 @@ def promote(
         champion = _write_down(settings, registry.CHAMPION)
         candidate = _candidate(settings, version)
         lacks = missing_of(settings, candidate, champion=champion)
-        if lacks and not (override and why.strip()):
+        if lacks and not ((override or "").strip() and why.strip()):
             raise PromotionRefusedError(
                 f"model {DEMAND} version {candidate.version}: {lacks}; champion unchanged. A person may answer for "
                 "it: poplift promote --override NAME --why REASON"

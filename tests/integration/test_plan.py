@@ -14,7 +14,7 @@ from poplift.settings import child_environment, load_settings
 from serving.planner.conflicts import InfeasiblePlanError
 from serving.planner.effects import NoEffectTableError
 from serving.planner.explain import worth
-from serving.planner.rules import MustRun, PlanRules
+from serving.planner.rules import MustRun, NeverRun, PlanRules
 from tests.integration.test_flows import poplift
 from tests.unit.serving.planner.effect_rows import frame, made_up, none, row
 
@@ -191,8 +191,11 @@ def test_rules_are_read_from_the_form_of_the_api_and_a_mistake_is_told_by_place(
         read_rules(file, budget_usd=None)
     with pytest.raises(RulesError, match="No such file"):
         read_rules(tmp_path / "none.json", budget_usd=None)
-    with pytest.raises(RulesError, match="budget_usd"):
-        read_rules(None, budget_usd=-1)
+    file.write_text('{"never_run": [{"mechanic": "display"}]}')
+    assert read_rules(file, budget_usd=1).never_run == (NeverRun(mechanic="display"),)
+    for no_budget in (-1, float("nan"), float("inf")):
+        with pytest.raises(RulesError, match="--budget: budget_usd"):
+            read_rules(None, budget_usd=no_budget)
 
 
 def test_what_cannot_be_planned_is_refused_and_leaves_no_file(settings, effects):

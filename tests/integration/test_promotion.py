@@ -94,6 +94,7 @@ def test_of_two_promoters_at_once_one_wins_and_the_other_is_told_who_did_what(ho
     assert code == 1
     assert f"champion is version {version}, not 1 as {loser} expected; {winner} moved it from 1 at" in told
     assert f"{winner}'s reason" in told
+    assert not [said for _, said, _ in ended.values() if "Downloading" in said]
     assert champion(home) == version
     assert [(m.from_version, m.to_version) for m in ledger(home).moves(model=DEMAND)] == [(None, "1"), ("1", version)]
     assert verify_ledger(home).reasons == ()
@@ -143,7 +144,7 @@ def test_a_move_in_the_mlflow_ui_is_told_to_a_promoter_who_did_not_see_it(home):
 
 
 @pytest.mark.parametrize("version", ["4", "5"])
-@pytest.mark.parametrize("incomplete", [{}, {"override": "anna", "why": " "}, {"override": ""}])
+@pytest.mark.parametrize("incomplete", [{}, {"override": "anna", "why": " "}, {"override": ""}, {"override": " "}])
 def test_without_a_passing_verdict_a_name_and_a_reason_are_needed(home, version, incomplete):
     with pytest.raises(PromotionRefusedError, match=r"champion unchanged\. A person may answer for it"):
         promote(home, **{"who": "ben", "why": "because", "version": version, **incomplete})

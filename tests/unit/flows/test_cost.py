@@ -53,6 +53,8 @@ def test_a_key_comes_from_a_file_and_one_that_is_not_accepted_is_said_to_be_need
     key = tmp_path / "key"
     key.write_text("right\n")
     assert "2,000 decisions" in cost_of_decisions(load_settings(api_port=port), key_file=key)
+    with pytest.raises(CostError, match="nobody: cannot be read: No such file"):
+        cost_of_decisions(load_settings(api_port=port), key_file=tmp_path / "nobody")
     key.write_text("wrong\n")
     with pytest.raises(CostError, match="role read"):
         cost_of_decisions(load_settings(api_port=port), key_file=key)
