@@ -9,6 +9,7 @@ from flows.steps.progress import Progress, silent
 from flows.steps.promote import CHAMPION_LOCK, reconcile
 from poplift import registry
 from poplift.clock import wall_now
+from poplift.contracts.tables import CONTRACTS
 from poplift.databases import exclusive
 from poplift.lake import Lake
 from poplift.registry import GOLDEN, REPORT, Version
@@ -70,6 +71,7 @@ def build_release(settings: Settings, version: Version, folder: Path) -> Release
             "commit": version.tags.get("commit", "none"),
             "code_digest": version.tags.get("code_digest", "none"),
             "data_digest": version.tags.get("data_digest", "none"),
+            "contracts": {known.table: known.version for known in CONTRACTS},
             "promised": {name: version.metrics[name] for name in PROMISES if name in version.metrics},
         },
         created_at=wall_now(),

@@ -22,6 +22,7 @@ from flows.steps.promote import (
 from flows.steps.release import refresh_release
 from flows.steps.rollback import roll_back
 from poplift import registry
+from poplift.contracts.tables import CONTRACTS
 from poplift.registry import CHALLENGER, CHAMPION, DEMAND, FILES, RegistryError
 from poplift.settings import load_settings
 from poplift.verdicts import DIGEST_TAG, SIGNATURE_TAG
@@ -171,7 +172,9 @@ def test_an_alias_moved_in_the_mlflow_ui_is_followed_and_written_down(home):
     registry.client(home).set_registered_model_alias(DEMAND, CHAMPION, "2")
     second = refresh_release(home)
     assert second.id != first.id
-    assert load_current(home.releases_dir).versions["model_version"] == "2"
+    served = load_current(home.releases_dir).versions
+    assert served["model_version"] == "2"
+    assert served["contracts"] == {known.table: known.version for known in CONTRACTS}
     assert refresh_release(home).id == second.id
     assert moves(home) == [(None, "1", "ana", "pass"), ("1", "2", "mlflow", "refuse")]
 
