@@ -231,6 +231,7 @@ def test_a_logged_feature_vector_gives_the_served_prediction_again(
     served = client.get("/v1/recommendations/367?limit=3").json()["recommendations"]
     app.state.service.decisions.close()
     logged = {row["decision_id"]: row for row in rows_of(settings.decisions_dir)}
+    assert len(served) == 3
     for item in served:
         vector = logged[item["decision_id"]]["features"]
         again = score(loaded, {name: np.array([value], dtype=np.float64) for name, value in vector.items()})

@@ -154,4 +154,4 @@ def test_an_example_of_the_operators_answers_has_their_fields(running, path, nam
 def test_an_example_request_is_valid(schema, running, method, path):
     content = schema.raw_schema["paths"][path]["post"]["requestBody"]["content"]["application/json"]
     for example in content["examples"].values():
-        assert running.post(path, json=example["value"]).status_code != 422
+        assert running.post(path, json=example["value"]).status_code not in {422, 500}

@@ -1,5 +1,8 @@
 """A plan keeps the rules, abstains where evidence is thin, spends nothing by default and says what to relax."""
 
+from collections import Counter
+from itertools import product
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -220,13 +223,17 @@ def test_no_plan_breaks_a_rule_or_runs_what_the_evidence_does_not_carry(rules, s
 
 def test_a_reason_that_names_the_budget_or_a_limit_is_true():
     """Nothing that is worth something and passed over could simply be added."""
-    for seed in range(15):
-        plan = plan_week(from_frame(made_up(seed)), PlanRules(budget_usd=6, max_displays=1, max_activated_ppgs=2))
+    seen = Counter()
+    slots = PlanRules(budget_usd=6, max_displays=1, max_activated_ppgs=2)
+    for rules, seed in product((slots, PlanRules(budget_usd=2)), range(15)):
+        plan = plan_week(from_frame(made_up(seed)), rules)
         explained = Explained(plan)
         for line in explained.lines(explained.not_running()):
+            seen[line.reason] += 1
             if line.reason == "budget":
                 assert line.cost_usd > plan.left_usd or (line.value_per_usd or 0) <= plan.solved.shadow_price
             assert line.reason != "combination"
+    assert min(seen["budget"], seen["slots"]) > 5
 
 
 def test_ranking_by_the_estimate_earns_more_than_ranking_by_the_lower_bound():
