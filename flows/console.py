@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console as Terminal
+from rich.markup import escape
 from rich.table import Table
 
 from flows.quiet import swallowed
@@ -43,11 +44,12 @@ class Console:
     def step(self, title: str, step: Callable[..., Any], settings: Settings, **options: Any) -> Any:
         """Run a step with its progress shown, and leave one line with its time behind."""
         started = time.perf_counter()
+        title = escape(title)  # a path or a name that somebody gave may look like markup
         with self.terminal.status(title) as status:
 
             def progress(what: str) -> None:
                 stop_if_interrupted()
-                status.update(f"{title}: {what}")
+                status.update(f"{title}: {escape(what)}")
                 if not self.terminal.is_terminal:
                     self.terminal.print(f"    {what}", markup=False)
 

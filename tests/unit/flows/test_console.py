@@ -45,3 +45,10 @@ def test_ctrl_c_that_native_code_threw_away_still_ends_the_step():
             Console().step("Work", step, None)
     finally:
         interrupted.clear()
+
+
+def test_a_path_that_looks_like_markup_is_shown_as_it_is(capsys):
+    Console().step("Score /data/[/old].parquet", lambda _settings, progress: progress("part [/] of 2"), None)
+    shown = capsys.readouterr().out
+    assert "part [/] of 2" in shown
+    assert "✓ Score /data/[/old].parquet" in shown
