@@ -7,7 +7,7 @@ import typer
 from flows.invocation import settings
 from poplift.clock import wall_now
 
-key_commands = typer.Typer(help="Keys of the API's clients.")
+key_commands = typer.Typer(help="Keys of the API's clients.", no_args_is_help=True)
 
 
 @key_commands.command()

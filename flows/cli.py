@@ -9,6 +9,7 @@ import typer
 
 from flows.access_commands import key_commands
 from flows.challenger_commands import challenger_commands
+from flows.command_list import CommandList
 from flows.decision_commands import decision_commands
 from flows.experiment_commands import experiment_commands
 from flows.invocation import run_step, settings
@@ -19,7 +20,7 @@ INTERRUPTED = 130
 TERMINATED = 143
 
 app = typer.Typer(
-    help="Feature-store-backed MLOps for what drives transactions at the point of sale.",
+    cls=CommandList,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -72,6 +73,24 @@ def _tell(error: Exception) -> int:
     return 1
 
 
+def _say_version(asked: bool) -> None:  # Typer calls it so
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"poplift {version('poplift')}")
+        raise typer.Exit
+
+
+@app.callback()
+def poplift(
+    *,
+    _: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """Feature-store-backed MLOps for what drives transactions at the point of sale."""
+
+
 @app.command()
 def init() -> None:
     """Make databases and the settings of the feast CLI."""
@@ -101,7 +120,7 @@ def features() -> None:
 
 @app.command()
 def effects() -> None:
-    """Estimate what activations add, write and serve the effect table."""
+    """Estimate what activations add, write and serve the table."""
     from flows.console import Console
     from flows.effects_console import show
     from flows.steps.effects import refresh_effects
@@ -115,7 +134,7 @@ def backfill(
     first: Annotated[int, typer.Option("--from", help="First week, by the source's number.")],
     last: Annotated[int, typer.Option("--to", help="Last week, included.")],
 ) -> None:
-    """Fill one view week by week, as known then; goes on after a kill."""
+    """Fill one view week by week, as it was known then."""
     from flows.console import Console
     from flows.steps.backfill import backfill_view
 
@@ -188,7 +207,7 @@ def monitor() -> None:
 
 @app.command()
 def weekly() -> None:
-    """All of the above a week needs, in order."""
+    """Everything a week needs, from ingest to monitor, in order."""
     from flows.console import Console
     from flows.steps.weekly import run_week
 
