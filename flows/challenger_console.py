@@ -35,7 +35,7 @@ def show(beside: Beside) -> None:
     outcome = beside.judgement.outcome
     console.say(f"  Live verdict: [{COLOURS.get(outcome, 'red')}]{outcome}[/]")
     for reason in beside.judgement.reasons:
-        console.terminal.print(f"    {reason}", markup=False)
+        console.line(reason, indent=4)
 
 
 def beside_as_json(beside: Beside) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """What a person sees: one line per step while it works, and tables of what came out."""
 
+import re
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -8,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console as Terminal
 from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
+from rich.text import Text
 
 from flows.quiet import swallowed
 from flows.steps.progress import stop_if_interrupted
@@ -28,7 +31,8 @@ if TYPE_CHECKING:
 
 SCORE_COLUMNS = ["forecast", "Poisson deviance", "model against it", "95 % interval", "WAPE ppg × week", "bias"]
 PLAN_COLUMNS = ["outlet", "ppg", "activation", "transactions", "margin USD, 95 %", "cost USD", "net USD"]
-LOG_WIDTH = 120
+LOG_WIDTH = 160  # an outlet, a ppg and an activation in full, beside their figures
+NUMERIC = re.compile(r"([-+]?[\d,.]+ ?%?( to [-+]?[\d,.]+ ?%?)?)?")  # an interval too, and a cell without a value
 COLOURS = {"pass": "green", "ok": "green", "warn": "yellow", "not enough evidence": "yellow"}
 
 
@@ -51,7 +55,7 @@ class Console:
                 stop_if_interrupted()
                 status.update(f"{title}: {escape(what)}")
                 if not self.terminal.is_terminal:
-                    self.terminal.print(f"    {what}", markup=False)
+                    self.line(what, indent=4)
 
             with swallowed():
                 result = step(settings, progress=progress, **options)
@@ -63,11 +67,23 @@ class Console:
         """Print one line of rich markup."""
         self.terminal.print(text)
 
+    def line(self, text: str, *, indent: int = 2) -> None:
+        """Print plain text; too long for a terminal it goes on below its own beginning, in a log it stays one line."""
+        if self.terminal.is_terminal:
+            self.terminal.print(Padding(Text(text), (0, 0, 0, indent), expand=False))
+        else:
+            self.terminal.print(" " * indent + text, markup=False, soft_wrap=True)
+
+    def where(self, label: str, place: object) -> None:
+        """Print where something is, in one piece that can be copied."""
+        self.terminal.print(f"  {label} {place}", markup=False, soft_wrap=True)
+
     def table(self, title: str, columns: list[str], rows: list[list[str]]) -> None:
-        """Print a table; every column but the first is right-aligned."""
+        """Print a table; columns of numbers are right-aligned."""
         table = Table(title=title, title_justify="left", title_style="bold")
         for number, column in enumerate(columns):
-            table.add_column(column, justify="right" if number else "left")
+            is_numeric = all(NUMERIC.fullmatch(row[number]) for row in rows)
+            table.add_column(column, justify="right" if number and is_numeric else "left", overflow="fold")
         for row in rows:
             table.add_row(*row)
         self.terminal.print(table)
@@ -123,11 +139,11 @@ class Console:
         """The gate's word and its reasons."""
         self.say(f"  {title}: [{COLOURS.get(verdict.outcome, 'red')}]{verdict.outcome}[/]")
         for reason in verdict.reasons:
-            self.terminal.print(f"    {reason}", markup=False)
+            self.line(reason, indent=4)
 
     def planned(self, planned: "PlannedWeek") -> None:
         """What the plan costs and should bring, its most valuable lines, and where the whole of it is."""
-        self.terminal.print(f"  {planned.headline}", markup=False)
+        self.line(planned.headline)
         if planned.top:
             rows = [
                 [
@@ -143,15 +159,16 @@ class Console:
             ]
             self.table("The most valuable lines", PLAN_COLUMNS, rows)
         for note in planned.notes:
-            self.terminal.print(f"  {note}", markup=False)
-        self.terminal.print(f"  table: {planned.table}\n  page:  {planned.page}", markup=False)
+            self.line(note)
+        self.where("table:", planned.table)
+        self.where("page: ", planned.page)
 
     def verdict(self, verdict: "Verdict", reports_dir: Path) -> None:
         """The monitoring verdict and where the pages are."""
         self.say(f"  Monitoring: [{COLOURS.get(verdict.status, 'red')}]{verdict.status}[/]")
         for reason in verdict.reasons:
-            self.terminal.print(f"    {reason}", markup=False)
-        self.terminal.print(f"  reports: {reports_dir / 'index.html'}", markup=False)
+            self.line(reason, indent=4)
+        self.where("reports:", reports_dir / "index.html")
 
     def simulated(self, simulated: "Simulated") -> None:
         """The shares of a simulated market and where its tables are."""
@@ -160,7 +177,7 @@ class Console:
             ["share", "value"],
             [[name, f"{value:.3f}"] for name, value in simulated.shares.items()],
         )
-        self.terminal.print(f"  {simulated.rows:,} panel rows; tables: {simulated.folder}", markup=False)
+        self.where(f"{simulated.rows:,} panel rows; tables:", simulated.folder)
 
     def looped(self, looped: "Looped") -> None:
         """What the platform earned on the simulated market, measured and true."""
@@ -180,7 +197,7 @@ class Console:
         columns = ["per outlet and week", "status quo", "measured", "95 % interval", "hidden truth"]
         self.table("Platform against account managers", columns, rows)
         self.say(f"  {looped.rows_in:,} rows came in, {looped.rows_quarantined:,} quarantined")
-        self.terminal.print(f"  page: {looped.page}", markup=False)
+        self.where("page:", looped.page)
 
     def studied(self, study: "Study") -> None:
         """Figures of a study with their goals."""
@@ -192,7 +209,7 @@ class Console:
             ["figure", "value", "95 % interval", "goal", ""],
             [figure_row(figure) for figure in study.figures],
         )
-        self.terminal.print(f"  {study.note}" if study.note else "", markup=False)
+        self.line(study.note)
         if not is_kept(study):
             self.say("  fewer runs than the goal needs: docs/science.md keeps the answer it has")
 

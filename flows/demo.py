@@ -65,8 +65,9 @@ def run_demo(settings: Settings, *, readme: Path | None = None) -> None:
         ("coming week, every candidate", scores),
         ("answers over HTTP", f"{milliseconds} ms, features read online"),
         ("next", "make up    # API, MLflow, Prefect and Feast UIs and the reports"),
+        ("or", ".venv/bin/poplift effects && .venv/bin/poplift plan --budget 500    # what to run next week, and why"),
     ):
-        console.terminal.print(f"  {label:<30} {value}", markup=False, soft_wrap=True)
+        console.where(f"{label:<30}", value)
     if readme is not None:
         champion = registry.by_alias(settings, name=DEMAND, alias=registry.CHAMPION)
         facts = [*_facts(ingested, champion.metrics if champion else {}, refused)]
@@ -158,4 +159,4 @@ def _recommendations(console: Console, answers: list[dict[str, Any]]) -> None:
             for reason in item["reasons"][:REASONS_SHOWN]:
                 console.say(f"       [dim]{reason['text']}[/]")
     if answers:
-        console.terminal.print(f"  {answers[0]['basis_note']}", markup=False)
+        console.line(answers[0]["basis_note"])

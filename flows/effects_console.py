@@ -28,4 +28,4 @@ def show(console: Console, fitted: Fitted) -> None:
             f"  effects version {fitted.version}: {fitted.rows:,} rows written and online, evidence sufficient in "
             f"{fitted.sufficient_share:.0%}"
         )
-    console.terminal.print(f"  report: {fitted.report}", markup=False, soft_wrap=True)
+    console.where("report:", fitted.report)

@@ -86,7 +86,7 @@ def _designed(made: "Design") -> None:
     title = f"Effects that four of five experiments find, of {made.weekly_mean:.1f} transactions per outlet and week"
     console: Any = Console()
     console.table(title, LENGTHS, rows)
-    console.terminal.print(f"  {made.advice}", markup=False)
+    console.line(made.advice)
 
 
 def _launched(record: "Launch") -> None:

@@ -9,7 +9,7 @@ from flows.steps.ledger import LedgerState
 if TYPE_CHECKING:
     from flows.steps.retrain import Retrained
 
-COLUMNS = ["when (UTC)", "alias", "move", "who", "verdict", "why"]
+COLUMNS = ["when (UTC)", "model", "alias", "move", "who", "verdict", "why"]
 NOT_DONE = {"intended": "announced", "owed": "owed to MLflow", "dropped": "not made"}
 
 
@@ -28,16 +28,16 @@ def ledger_table(state: LedgerState, *, verified: bool) -> None:
         verdict += f", {move.override} answers for it" if move.override else ""
         step = f"{move.from_version or 'none'} → {move.to_version or 'none'}"
         step += f" ({NOT_DONE[move.state]})" if move.state in NOT_DONE else ""
-        cells = [f"{move.at:%F %T}", move.alias, step, move.who, verdict, move.why]
+        cells = [f"{move.at:%F %T}", move.model, move.alias, step, move.who, verdict, move.why]
         rows.append([escape(cell) for cell in cells])
     if rows:
-        console.table("Moves of the model's aliases", COLUMNS, rows)
+        console.table("Moves of the models' aliases", COLUMNS, rows)
     else:
         console.say("  no alias was moved yet")
     for reason in state.reasons:
-        console.terminal.print(f"  {reason}", markup=False)
+        console.line(reason)
     if state.not_asked:
-        console.terminal.print(f"  MLflow could not be asked: {state.not_asked}", markup=False)
+        console.line(f"MLflow could not be asked: {state.not_asked}")
     elif verified and not state.reasons:
         console.say("  the chain holds, and MLflow says the same")
 
@@ -58,7 +58,7 @@ def retrained(console: Console, done: "Retrained") -> None:
     word = "yellow" if done.trained is None else "green"
     console.say(f"  Retrain: [{word}]{done.result}[/]")
     for reason in done.decision.reasons:
-        console.terminal.print(f"    {reason}", markup=False)
+        console.line(reason, indent=4)
     if done.trained is not None:
         console.trained(done.trained)
 

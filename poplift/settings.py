@@ -18,8 +18,7 @@ from poplift.clock import wall_now
 REPOSITORY = Path(__file__).resolve().parent.parent
 # Nothing here calls home unless somebody asks it to.
 QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
-# MLflow's bars are of single files, and end up in the middle of what a command says.
-NO_BARS = {"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
+NO_BARS = {"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}  # of single files, in the middle of what a command says
 # What traces are filed under, unless the one who collects them says otherwise.
 SERVICE_NAME = {"OTEL_SERVICE_NAME": "poplift"}
 DEMO_SHOPPER_KEY = "public-demo-key"
@@ -165,6 +164,8 @@ class Settings(BaseSettings):
         urls = {"redis": self.redis_url, "postgres": self.postgres_url}
         if self.online_store in urls and urls[self.online_store] is None:
             raise ValueError(f"POPLIFT_ONLINE_STORE={self.online_store} needs POPLIFT_{self.online_store.upper()}_URL")
+        if "://" in (self.redis_url or ""):
+            raise ValueError("POPLIFT_REDIS_URL is host:port, such as 127.0.0.1:6379, without a scheme before it")
         return self
 
     @model_validator(mode="after")
@@ -294,7 +295,6 @@ def load_settings(**overrides: Any) -> Settings:
     try:
         return Settings(**overrides)
     except ValidationError as error:
-        lines = [
-            f"{'POPLIFT_' + str(e['loc'][0]).upper() if e['loc'] else 'settings'}: {e['msg']}" for e in error.errors()
-        ]
+        said = [(e["loc"], e["msg"].removeprefix("Value error, ")) for e in error.errors()]
+        lines = [f"POPLIFT_{str(loc[0]).upper()}: {what}" if loc else what for loc, what in said]
         raise SettingsError("; ".join(lines)) from error

@@ -3,6 +3,7 @@
 import sys
 
 import pytest
+from rich.console import Console as Terminal
 
 from flows.console import Console
 from flows.steps.progress import interrupted
@@ -33,6 +34,32 @@ def test_library_output_is_shown_when_the_step_fails(capsys):
     shown = capsys.readouterr()
     assert "what the library said before it fell" in shown.err
     assert "✓" not in shown.out
+
+
+def test_a_table_aligns_numbers_right_and_words_left(capsys):
+    rows = [["a", "-1.5 to 20.0", "display"], ["b", "3,000", "mailer+price_cut_20"]]
+    Console().table("Plan", ["outlet", "margin", "activation"], rows)
+    shown = capsys.readouterr().out.splitlines()
+    assert "│ a      │ -1.5 to 20.0 │ display             │" in shown
+    assert "│ b      │        3,000 │ mailer+price_cut_20 │" in shown
+
+
+def test_a_long_line_goes_on_below_its_beginning_and_a_path_stays_in_one_piece(capsys):
+    console, path = Console(), "/srv/" + "x" * 60
+    console.terminal = Terminal(file=sys.stdout, width=30, force_terminal=True, color_system=None, highlight=False)
+    console.line("deviance of the model against the long mean", indent=4)
+    console.where("page:", path)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.rstrip() for line in lines] == [
+        "    deviance of the model",
+        "    against the long mean",
+        f"  page: {path}",
+    ]
+
+
+def test_a_log_keeps_a_long_line_whole(capsys):
+    Console().line("word " * 60, indent=4)
+    assert capsys.readouterr().out == "    " + "word " * 60 + "\n"
 
 
 def test_ctrl_c_that_native_code_threw_away_still_ends_the_step():

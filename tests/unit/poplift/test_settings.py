@@ -112,3 +112,8 @@ def test_the_online_store_is_redis_where_there_is_one_unless_another_is_asked_fo
     assert load_settings(home=tmp_path).online_store_kind == "sqlite"
     assert load_settings(home=tmp_path, redis_url="h:1").online_store_kind == "redis"
     assert load_settings(home=tmp_path, redis_url="h:1", online_store="sqlite").online_store_kind == "sqlite"
+
+
+def test_a_redis_address_with_a_scheme_is_refused_with_an_example(tmp_path):
+    with pytest.raises(SettingsError, match="POPLIFT_REDIS_URL is host:port, such as"):
+        load_settings(home=tmp_path, redis_url="redis://127.0.0.1:6379/0")
