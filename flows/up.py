@@ -1,9 +1,12 @@
 """The local platform in one terminal: every server as a process, its address once it answers, Ctrl-C ends all."""
 
+import errno
+import socket
 import sys
 import threading
 import time
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -17,6 +20,10 @@ from poplift.settings import Settings, child_environment
 START_SECONDS = 120
 
 
+class PortTakenError(Exception):
+    """Something else listens on a port of the platform; the message names server, port and setting."""
+
+
 @dataclass(frozen=True)
 class Server:
     """One process: its command, the page a person opens and the address that says it is up (none: no page)."""
@@ -28,20 +35,40 @@ class Server:
 
 
 def run_platform(settings: Settings) -> None:
-    """Start everything and wait; returns when one process ended or Ctrl-C was pressed."""
+    """Start everything and wait; returns when one process ended or Ctrl-C was pressed. PortTakenError before."""
     from honcho.manager import Manager
 
+    listed = servers(settings)
+    refuse_taken_ports(listed)
     initialise(settings)
     make_mlflow_tables(settings)
     settings.reports_dir.mkdir(parents=True, exist_ok=True)
     environment = child_environment(settings, POPLIFT_API_HOST="127.0.0.1", **prefect_environment(settings))
     manager = Manager()
-    listed = servers(settings)
     for server in listed:
         manager.add_process(server.name, _quoted(server.command), env=environment)
     threading.Thread(target=_announce, args=(listed,), daemon=True).start()
     manager.loop()
     sys.exit(manager.returncode)
+
+
+def refuse_taken_ports(listed: tuple[Server, ...]) -> None:
+    """Look before anything starts: of seven servers the one that cannot listen would end the other six."""
+    taken = [server for server in listed if server.page and _is_taken(int(urlsplit(server.page).port or 0))]
+    if taken:
+        where = ", ".join(f"{server.name} on {urlsplit(server.page).port}" for server in taken)
+        free = ", ".join(f"POPLIFT_{server.name.upper()}_PORT" for server in taken)
+        raise PortTakenError(f"something listens already where these would: {where}; stop it, or set {free}")
+
+
+def _is_taken(port: int) -> bool:
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what just closed does not count
+        try:
+            listener.bind(("127.0.0.1", port))
+        except OSError as error:
+            return error.errno == errno.EADDRINUSE
+    return False
 
 
 def make_mlflow_tables(settings: Settings) -> None:
