@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import pandas as pd
 
-from monitoring.drift import measure_drift
+from monitoring.drift import DriftSummary, measure_drift
 from monitoring.evidently_reports import drift_report, performance_report
 from monitoring.freshness import AgedView, FreshnessRow, Store, freshness
 from monitoring.index_page import Link, write_index
@@ -73,9 +73,7 @@ def check(
     ages = (offline or ()) + (online or ())
     performance = run("Performance check", lambda: _performance(outcomes, promised))
     skewed = run("Skew check", skew)
-    run.page(
-        "Drift page", reports_dir / DRIFT.href, lambda p: drift_report(reference, current, columns=columns, path=p)
-    )
+    run.page("Drift page", reports_dir / DRIFT.href, lambda p: _drift_page(reference, current, drift, p))
     run.page("Performance page", reports_dir / PERFORMANCE.href, lambda p: _performance_page(evaluation, outcomes, p))
     kept = run("Outcome check", brought) or ()
     found = [*(run(name, step) for name, step in (further or {}).items()), as_finding(kept, served=served)]
@@ -118,6 +116,12 @@ def _ages(views: Sequence[AgedView], newest: Newest | None, store: Store, as_of:
     if newest is None:
         raise MissingInputError(f"the {store} store was not read")
     return freshness(views, newest=newest, store=store, as_of=as_of)
+
+
+def _drift_page(reference: pd.DataFrame, current: pd.DataFrame, drift: DriftSummary | None, path: Path) -> Any:
+    if drift is None:
+        raise MissingInputError("drift was not measured")
+    return drift_report(reference, current, drift=drift, path=path)
 
 
 def _performance(outcomes: pd.DataFrame | None, promised: Accuracy | None) -> Performance:

@@ -2,7 +2,7 @@
 
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from monitoring.distance import bin_counts, population_stability_index
-from monitoring.drift import DriftThresholds
+from monitoring.drift import ColumnDrift, DriftSummary, DriftThresholds
 from monitoring.report_page import dress
 from poplift.atomic import write_whole
 
@@ -31,29 +30,35 @@ def drift_report(
     reference: pd.DataFrame,
     current: pd.DataFrame,
     *,
-    columns: Sequence[str],
+    drift: DriftSummary,
     path: Path,
     seed: int = SAMPLE_SEED,
 ) -> dict[str, Any]:
     """Draw how each input is distributed now (`current`) and in training (`reference`), as one HTML file.
 
-    Both frames have the numeric `columns`; infinite values count as missing. The score is the gate's PSI.
-    Returns {"columns": {name: psi}, "drifted": [names], "left_out": [names], "rows_reference",
+    Both frames have the numeric columns of `drift`, which was measured on them; infinite values count as missing.
+    Scores and what counts as far are those of `drift`, so that picture and verdict say the same of every row.
+    Returns {"columns": {name: psi}, "drifted": [names], "expected": [names], "left_out": [names], "rows_reference",
     "rows_current", "sampled"}. Raises ReportError for nothing to draw or a page larger than MAX_BYTES.
     """
-    old, new = _prepared(reference, columns, seed), _prepared(current, columns, seed)
-    drawn = [c for c in columns if old[c].notna().any() and new[c].notna().any()]
-    left_out = [c for c in columns if c not in drawn]
+    measured = {c.column: c for c in drift.columns}
+    drawn = [name for name, column in measured.items() if column.psi is not None]
+    old, new = _prepared(reference, drawn, seed), _prepared(current, drawn, seed)
     if not drawn:
         raise ReportError("no column has values in both frames; check that features were built for these weeks")
     evidently = _evidently()
     definition = evidently.DataDefinition(numerical_columns=drawn)
     threshold = DriftThresholds().psi_breach
+    evidently.show_scores_of(measured)
     table = evidently.DriftTable(num_method=PSI, num_threshold=threshold, drift_share=DriftThresholds().crowd)
-    snapshot = _run(evidently, [table], old[drawn], new[drawn], definition)
-    scores = {c: _psi(old[c], new[c], None, threshold)[0] for c in drawn}
-    drifted = sorted((c for c, score in scores.items() if score >= threshold), key=lambda c: -scores[c])
-    result = {"columns": scores, "drifted": drifted, "left_out": left_out, **_sizes(reference, current)}
+    snapshot = _run(evidently, [table], old, new, definition)
+    result = {
+        "columns": {name: measured[name].psi for name in drawn},
+        "drifted": [c.column for c in drift.columns if c.state == "breach" and not c.expected],
+        "expected": [c.column for c in drift.columns if c.expected],
+        "left_out": [name for name in measured if name not in drawn],
+        **_sizes(reference, current),
+    }
     _save(snapshot, path, title="Have the model's inputs moved?", lines=_drift_lines(result, threshold))
     return result
 
@@ -112,25 +117,27 @@ def _evidently() -> SimpleNamespace:
         def generate_metrics(self, context: Any) -> list[Any]:
             return list(super().generate_metrics(context))[:1]
 
-    # The gate's PSI as a test of Evidently's, so that picture and verdict speak of the same number.
-    test = stattests.StatTest(name=PSI, display_name="PSI", allowed_feature_types=[ColumnType.Numerical])
-    stattests.register_stattest(test, default_impl=_psi)
+    def show_scores_of(measured: Mapping[str, ColumnDrift]) -> None:
+        """Make the gate's figures a test of Evidently's; on its own sample it would find others."""
+
+        def score(reference: pd.Series, _current: pd.Series, _kind: Any, _threshold: float) -> tuple[float, bool]:
+            column = measured[str(reference.name)]
+            return column.psi or 0.0, column.state == "breach"
+
+        test = stattests.StatTest(name=PSI, display_name="PSI", allowed_feature_types=[ColumnType.Numerical])
+        stattests.register_stattest(test, default_impl=score)
+
     return SimpleNamespace(
         Report=evidently.Report,
         Dataset=evidently.Dataset,
         DataDefinition=evidently.DataDefinition,
         Regression=evidently.Regression,
         DriftTable=DriftTable,
+        show_scores_of=show_scores_of,
         MeanError=metrics.MeanError,
         MAE=metrics.MAE,
         RMSE=metrics.RMSE,
     )
-
-
-def _psi(reference: pd.Series, current: pd.Series, _kind: Any, threshold: float) -> tuple[float, bool]:
-    old, new = (s.dropna().to_numpy(dtype=np.float64) for s in (reference, current))
-    score = population_stability_index(*bin_counts(old, new))
-    return score, score >= threshold
 
 
 def _prepared(frame: pd.DataFrame, columns: Sequence[str], seed: int) -> pd.DataFrame:
@@ -169,10 +176,13 @@ def _sizes(reference: pd.DataFrame, current: pd.DataFrame) -> dict[str, Any]:
 
 
 def _drift_lines(result: dict[str, Any], threshold: float) -> list[str]:
-    drifted, left_out = result["drifted"], result["left_out"]
-    told = f"{len(drifted)} of {len(result['columns'])} inputs differ clearly from training"
+    drifted, expected, left_out = result["drifted"], result["expected"], result["left_out"]
+    watched = len({*result["columns"], *left_out} - set(expected))
+    told = f"{len(drifted)} of {watched} inputs moved far from training"
     lines = [f"{told}: {', '.join(drifted)}." if drifted else f"{told}."]
-    lines.append(f"Score: population stability index. 0 = unchanged, {threshold:g} and more = clearly different.")
+    lines.append(f"Score: population stability index. 0 = unchanged, {threshold:g} and more = far.")
+    if expected:
+        lines.append(f"The calendar moves {', '.join(expected)}: shown, and not counted above.")
     if left_out:
         lines.append(f"Not drawn, because one side has no values: {', '.join(left_out)}.")
     return [*lines, _rows_line(result, old="training", new="current")]

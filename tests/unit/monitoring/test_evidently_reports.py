@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from monitoring import evidently_reports
+from monitoring.drift import measure_drift
 from monitoring.evidently_reports import MAX_BYTES, ReportError, drift_report, performance_report
 
 COLUMNS = ["transactions_lag_1", "base_price_13w", "display_share_13w", "never_filled"]
@@ -25,6 +26,10 @@ def features(seed, rows=600):
     )
 
 
+def draw(old, new, path, columns, expected=()):
+    return drift_report(old, new, drift=measure_drift(old, new, columns=columns, expected=expected), path=path)
+
+
 def outcomes(seed, rows=600):
     draw = np.random.default_rng(seed)
     return pd.DataFrame({"transactions": draw.poisson(0.5, rows), "prediction": 0.75})
@@ -35,7 +40,7 @@ def drift(tmp_path_factory):
     path = tmp_path_factory.mktemp("reports") / "drift.html"
     current = features(2).assign(base_price_13w=lambda f: f["base_price_13w"] + 1)
     current.loc[0, "transactions_lag_1"] = np.inf
-    return drift_report(features(1), current, columns=COLUMNS, path=path), path.read_text(encoding="utf-8")
+    return draw(features(1), current, path, COLUMNS), path.read_text(encoding="utf-8")
 
 
 def test_the_shifted_column_is_the_one_that_drifted(drift):
@@ -44,7 +49,7 @@ def test_the_shifted_column_is_the_one_that_drifted(drift):
     assert result["left_out"] == ["never_filled"]
     assert result["sampled"] is False
     assert result["columns"]["display_share_13w"] == 0
-    assert "1 of 3 inputs differ clearly from training: base_price_13w." in page
+    assert "1 of 4 inputs moved far from training: base_price_13w." in page
 
 
 def test_every_drawn_column_is_in_the_page_and_the_left_out_one_is_told(drift):
@@ -58,6 +63,16 @@ def test_the_page_shows_the_score_of_the_gate(drift):
     result, page = drift
     assert f'"drift_score":{result["columns"]["base_price_13w"]:.5g}' in page
     assert '"PSI"' in page
+
+
+def test_what_the_calendar_moves_is_drawn_and_not_counted(tmp_path):
+    moved = features(2).assign(base_price_13w=lambda f: f["base_price_13w"] + 1)
+    result = draw(features(1), moved, tmp_path / "drift.html", COLUMNS[:3], expected=["base_price_13w"])
+    page = (tmp_path / "drift.html").read_text(encoding="utf-8")
+    assert result["drifted"] == []
+    assert "0 of 2 inputs moved far from training." in page
+    assert "The calendar moves base_price_13w: shown, and not counted above." in page
+    assert f'"drift_score":{result["columns"]["base_price_13w"]:.5g}' in page
 
 
 def test_the_page_needs_nothing_from_outside_and_stays_small(drift):
@@ -88,19 +103,21 @@ def test_the_performance_page_tells_error_and_direction_in_words(tmp_path):
 
 def test_large_frames_are_sampled_the_same_way_every_time_and_the_page_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr(evidently_reports, "MAX_ROWS", 100)
-    columns = ["base_price_13w"]
-    first = drift_report(features(1), features(2), columns=columns, path=tmp_path / "1.html")
-    again = drift_report(features(1), features(2), columns=columns, path=tmp_path / "2.html")
+    columns, moved = ["base_price_13w"], features(2).assign(base_price_13w=lambda f: f["base_price_13w"] + 0.1)
+    first = draw(features(1), moved, tmp_path / "1.html", columns)
+    again = draw(features(1), moved, tmp_path / "2.html", columns)
     assert first == again
     assert first["sampled"] is True
     page = (tmp_path / "1.html").read_text(encoding="utf-8")
+    gate = measure_drift(features(1), moved, columns=columns).columns[0].psi
+    assert f'"drift_score":{gate:.5g}' in page, "the gate's score, of all rows"
     assert "fixed random sample of at most 100 rows a side, out of 600 training rows, 600 current rows" in page
 
 
 def test_nothing_to_draw_is_a_named_error_and_leaves_no_file(tmp_path):
     path = tmp_path / "drift.html"
     with pytest.raises(ReportError, match="no column has values"):
-        drift_report(features(1), features(2), columns=["never_filled"], path=path)
+        draw(features(1), features(2), path, ["never_filled"])
     with pytest.raises(ReportError, match="no row has both transactions and prediction"):
         performance_report(outcomes(1), outcomes(2).head(0), target="transactions", prediction="prediction", path=path)
     assert not path.exists()
@@ -110,5 +127,5 @@ def test_a_page_over_the_limit_is_refused_and_leaves_no_file(tmp_path, monkeypat
     monkeypatch.setattr(evidently_reports, "MAX_BYTES", 1000)
     path = tmp_path / "drift.html"
     with pytest.raises(ReportError, match="draw fewer columns"):
-        drift_report(features(1), features(2), columns=["base_price_13w"], path=path)
+        draw(features(1), features(2), path, ["base_price_13w"])
     assert not path.exists()
