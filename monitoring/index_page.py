@@ -1,5 +1,6 @@
 """The first page of the reports: the verdict in one glance, then reasons, figures, ages and links."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -89,6 +90,17 @@ def write_index(
     path = reports_dir / "index.html"
     write_whole(path, page)
     return path
+
+
+def list_report(reports_dir: Path, href: str) -> None:
+    """Make a link of the card of a report written after the index; without an index do nothing."""
+    index = reports_dir / "index.html"
+    if not index.exists():
+        return
+    card = rf'<div class="report absent" data-report="{re.escape(href)}">(.*?)<span>Not written yet.</span> (.*?)</div>'
+    page, listed = re.subn(card, rf'<a class="report" href="{href}">\1\2</a>', index.read_text())
+    if listed:
+        write_whole(index, page)
 
 
 def _freshness_cells(row: FreshnessRow) -> dict[str, str]:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from flows.steps.features import initialise
 from flows.steps.progress import Progress, silent
+from monitoring.index_page import list_report
 from poplift import alias_moves, feature_store, registry
 from poplift.assumptions import Assumptions
 from poplift.atomic import write_whole
@@ -152,6 +153,7 @@ def _register(
         folder = Path(made)
         fitted.write_artifacts(folder, extra=drivers)
         write_whole(report, (folder / "report.html").read_bytes())
+        list_report(settings.reports_dir, REPORT)
         pins = {key: str(value) for key, value in fitted.pins.items()}
         tags = {**pins, "recipe": recipe, "rows": str(len(fitted.table.cells)), "commit": commit()}
         name = f"effects of weeks {fitted.pins['first_week']} to {fitted.pins['last_week']}"

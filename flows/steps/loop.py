@@ -10,6 +10,7 @@ from flows.loop.learning import learner
 from flows.loop.page import write_page
 from flows.loop.parameters import LoopParameters
 from flows.steps.progress import Progress, silent
+from monitoring.index_page import list_report
 from poplift.assumptions import Assumptions
 from poplift.settings import Settings
 from poplift.sources.market.environment import Market
@@ -48,4 +49,5 @@ def play_loop(settings: Settings, progress: Progress = silent, *, seed: int, wee
     )
     page = settings.reports_dir / PAGE
     write_page(result, page, assumptions=assumptions, feed=said)
+    list_report(settings.reports_dir, PAGE)
     return Looped(result, sent.rows_in, sent.rows_quarantined, page)

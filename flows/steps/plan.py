@@ -7,6 +7,7 @@ from ibis import _
 from pydantic import ValidationError
 
 from flows.steps.progress import Progress, silent
+from monitoring.index_page import list_report
 from poplift.lake import Lake, LakeError
 from poplift.market_week import decided_week
 from poplift.settings import Settings
@@ -62,7 +63,10 @@ class PlannedWeek:
         fitted = summary.effects_fitted_at
         said = [f"effects as of {fitted:%Y-%m-%d}"] if fitted else []
         said += [self.age_note] if self.age_note else []
-        said += [f"{count:,} outlet and ppg pairs do not run: {why}" for why, count in summary.not_run.items()]
+        said += [
+            f"{count:,} outlet and ppg pairs do not run: {why.replace('_', ' ')}"
+            for why, count in summary.not_run.items()
+        ]
         said += [
             f"{count:,} rows of the effect table were not used: {why}" for why, count in summary.refused_rows.items()
         ]
@@ -110,11 +114,13 @@ def plan_coming_week(settings: Settings, progress: Progress = silent, *, rules: 
     summary = summary_of(plan, explained)
     progress("writing table and page")
     week = decided_week(as_of)
+    page = write_page(plan, explained, summary, week_start=week, now=as_of, into=settings.reports_dir)
+    list_report(settings.reports_dir, page.name)
     return PlannedWeek(
         summary=summary,
         top=tuple(explained.lines(explained.running()[:TOP_LINES])),
         table=write_table(plan, explained, summary, week_start=week, into=settings.plans_dir),
-        page=write_page(plan, explained, summary, week_start=week, now=as_of, into=settings.reports_dir),
+        page=page,
         age_note=age_note(table.fitted_at, now=as_of),
     )
 

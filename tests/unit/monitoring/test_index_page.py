@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 import pytest
 
 from monitoring.freshness import FreshnessRow
-from monitoring.index_page import HEADLINES, Link, write_index
+from monitoring.index_page import HEADLINES, Link, list_report, write_index
 from monitoring.verdict import Figure, Verdict
 
 NOW = datetime(2018, 1, 2, 5, tzinfo=UTC)
@@ -87,3 +87,18 @@ def test_text_from_data_cannot_become_markup(tmp_path):
 
 def test_the_page_needs_nothing_from_outside(tmp_path):
     assert page(tmp_path).hrefs == []
+
+
+def test_a_report_that_is_written_later_becomes_a_link_and_the_others_stay(tmp_path):
+    links = [Link("Plan", "plan.html", "What runs. poplift plan writes it."), Link("Loop", "loop.html", "A year.")]
+    assert page(tmp_path, links=links).hrefs == []
+    list_report(tmp_path, "plan.html")
+    outline = Outline((tmp_path / "index.html").read_text(encoding="utf-8"))
+    assert outline.hrefs == ["plan.html"]
+    assert outline.texts.count("Not written yet.") == 1
+    assert {"Plan", "What runs. poplift plan writes it.", "Loop"} <= set(outline.texts)
+
+
+def test_a_report_is_written_before_there_is_an_index_and_none_is_made(tmp_path):
+    list_report(tmp_path, "plan.html")
+    assert list(tmp_path.iterdir()) == []
