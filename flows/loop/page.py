@@ -61,13 +61,12 @@ def _tiles(result: LoopResult) -> list[dict[str, str]]:
     margin, sold = result.of("net_margin_usd"), result.of("transactions")
     done = sum(week.executed for week in result.weeks) / max(1, sum(week.decided for week in result.weeks))
     drawn = sum(week.drawn for week in result.weeks) / max(1, sum(week.decided for week in result.weeks))
-    measured, true = _with_interval(margin), f"{margin.truth:+.2f}"
-    budget = f"of {result.budget_usd:.0f} USD"
+    true, budget = f"{margin.truth:+.2f} USD", f"of {result.budget_usd:,.0f} USD"
     return [
-        _tile("Net margin, measured", measured, "USD per outlet and week", is_good=margin.experiment.above(0.0)),
+        _tile("Net margin, measured", f"{_found(margin)} USD", _range(margin), is_good=margin.experiment.above(0.0)),
         _tile("Net margin, hidden truth", true, f"{result.relative:+.1%} of the status quo", is_good=margin.truth > 0),
-        _tile("Transactions, measured", _with_interval(sold), UNIT, is_good=not sold.experiment.below(0.0)),
-        _tile("Spent a week", f"{result.spent_usd:.0f} USD", budget, is_good=result.spent_usd <= result.budget_usd),
+        _tile("Transactions, measured", _found(sold), _range(sold), is_good=not sold.experiment.below(0.0)),
+        _tile("Spent a week", f"{result.spent_usd:,.0f} USD", budget, is_good=result.spent_usd <= result.budget_usd),
         _tile("Carried out", f"{done:.0%}", "of the platform's decisions", is_good=True),
         _tile("Drawn at random", f"{drawn:.1%}", "of them, so that it keeps learning", is_good=True),
     ]
@@ -77,9 +76,12 @@ def _tile(label: str, text: str, compare: str, *, is_good: bool) -> dict[str, st
     return {"label": label, "text": text, "compare": compare, "status": "ok" if is_good else "warn"}
 
 
-def _with_interval(measured: Measured) -> str:
-    found = measured.experiment
-    return f"{found.estimate:+.2f} ({found.low:+.2f} to {found.high:+.2f})"
+def _found(measured: Measured) -> str:
+    return f"{measured.experiment.estimate:+.2f}"
+
+
+def _range(measured: Measured) -> str:
+    return f"{measured.experiment.low:+.2f} to {measured.experiment.high:+.2f} {UNIT}"
 
 
 def _row(measured: Measured) -> dict[str, Any]:
