@@ -21,6 +21,7 @@ SCRIPTS = (
     "planner",
     "serving_requests",
     "serving_stages",
+    "tree_engines",
     "reasons",
     "shadow",
     "serving_start",

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Literal
 
 import numpy as np
@@ -36,13 +36,18 @@ def reasons(release: LoadedRelease, inputs: Floats, *, top: int = 3) -> list[lis
     """
     heads = release.heads
     values = heads.arranged(inputs)
-    shares = heads.contributions(EXPLAINED, heads.filled(values))
+    explained = release.explanations.get(heads.filled(values), partial(_contributions, release))
+    shares = explained[EXPLAINED]
     order = np.argsort(-np.abs(shares), axis=1, kind="stable")[:, :top]
     multiplies = heads.boosters[EXPLAINED].objective in LOG_LINKS
     return [
         [_reason(heads.features[j], float(values[i, j]), float(shares[i, j]), multiplies) for j in order[i].tolist()]
         for i in range(len(values))
     ]
+
+
+def _contributions(release: LoadedRelease, rows: Floats) -> Mapping[str, Floats]:
+    return {EXPLAINED: release.heads.contributions(EXPLAINED, rows)}
 
 
 @lru_cache(maxsize=4096)  # whoever asks again about an outlet reads the same sentences

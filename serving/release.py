@@ -55,6 +55,7 @@ class LoadedRelease:
     policy: Policy
     heads: Heads
     predictions: Remembered = field(default_factory=Remembered)
+    explanations: Remembered = field(default_factory=Remembered)
 
     @property
     def features(self) -> tuple[str, ...]:
