@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 SCORE_COLUMNS = ["forecast", "Poisson deviance", "model against it", "95 % interval", "WAPE ppg × week", "bias"]
 PLAN_COLUMNS = ["outlet", "ppg", "activation", "transactions", "margin USD, 95 %", "cost USD", "net USD"]
 LOG_WIDTH = 160  # an outlet, a ppg and an activation in full, beside their figures
-NUMERIC = re.compile(r"([-+]?[\d,.]+ ?%?( to [-+]?[\d,.]+ ?%?)?)?")  # an interval too, and a cell without a value
+NUMERIC = re.compile(r"([-+]?[\d,.]+ ?%?( to [-+]?[\d,.]+ ?%?)?|–)?")  # an interval too, and a cell without a value
 COLOURS = {"pass": "green", "ok": "green", "warn": "yellow", "not enough evidence": "yellow"}
 
 

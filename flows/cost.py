@@ -6,6 +6,9 @@ import httpx
 
 from poplift.settings import Settings
 
+# Below this the processor seconds of starting weigh more than those of answering.
+FEW = 1_000
+
 
 class CostError(Exception):
     """The API does not tell; the message says why and what to do."""
@@ -36,4 +39,5 @@ def cost_of_decisions(settings: Settings, *, key_file: Path | None = None) -> st
     used = f"{told.decisions:,.0f} decisions and {told.cpu_seconds:,.1f} processor seconds since the API started"
     if told.cost_usd is None:
         return f"{used}; {price}, what a decision costs shows with the first one"
-    return f"{used}: {told.cost_usd:,.2f} USD for a million decisions {price}"
+    start = "; of so few, much of it is the start" if told.decisions < FEW else ""
+    return f"{used}: {told.cost_usd:,.2f} USD for a million decisions {price}{start}"

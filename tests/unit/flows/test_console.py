@@ -37,11 +37,12 @@ def test_library_output_is_shown_when_the_step_fails(capsys):
 
 
 def test_a_table_aligns_numbers_right_and_words_left(capsys):
-    rows = [["a", "-1.5 to 20.0", "display"], ["b", "3,000", "mailer+price_cut_20"]]
+    rows = [["a", "-1.5 to 20.0", "display"], ["b", "3,000", "mailer+price_cut_20"], ["c", "–", "none"]]
     Console().table("Plan", ["outlet", "margin", "activation"], rows)
     shown = capsys.readouterr().out.splitlines()
     assert "│ a      │ -1.5 to 20.0 │ display             │" in shown
     assert "│ b      │        3,000 │ mailer+price_cut_20 │" in shown
+    assert "│ c      │            – │ none                │" in shown
 
 
 def test_a_long_line_goes_on_below_its_beginning_and_a_path_stays_in_one_piece(capsys):

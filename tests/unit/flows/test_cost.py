@@ -41,7 +41,12 @@ def port() -> Iterator[int]:
 def test_the_cost_of_a_million_decisions_is_said_with_its_price(port: int) -> None:
     said = cost_of_decisions(load_settings(api_port=port))
     assert said.startswith("2,000 decisions and 7.2 processor seconds since the API started: 0.05 USD for a million")
-    assert "at 0.05 USD for a processor hour" in said
+    assert said.endswith("at 0.05 USD for a processor hour (declared, POPLIFT_CPU_HOUR_USD)")
+
+
+def test_a_cost_of_few_decisions_is_said_to_be_that_of_the_start(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(TOLD, "/metrics", TOLD["/metrics"].replace(b"2000", b"12"))
+    assert cost_of_decisions(load_settings(api_port=port)).endswith("; of so few, much of it is the start")
 
 
 def test_where_no_api_answers_the_error_says_how_to_start_one(free_port: int) -> None:
