@@ -64,6 +64,9 @@ def _tell(error: Exception) -> int:
     if type(error).__module__.split(".")[0] in PRODUCT:
         typer.echo(f"error: {error}", err=True)
         return 1
+    if type(error).__module__ == "redis.exceptions" and type(error).__name__ in {"ConnectionError", "TimeoutError"}:
+        typer.echo(f"error: Redis does not answer ({error}): start it, or look at POPLIFT_REDIS_URL", err=True)
+        return 1
     import tempfile
     import traceback
 

@@ -26,5 +26,7 @@ def swallowed() -> Iterator[None]:
         with contextlib.redirect_stdout(held), contextlib.redirect_stderr(held):
             yield
     except Exception:
-        sys.stderr.write(held.getvalue())
+        chatter = held.getvalue()
+        # A progress bar that was cut short has no end of line, and the error comes next.
+        sys.stderr.write(chatter if chatter.endswith("\n") or not chatter else f"{chatter}\n")
         raise

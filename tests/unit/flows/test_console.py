@@ -32,7 +32,7 @@ def test_library_output_is_shown_when_the_step_fails(capsys):
     with pytest.raises(RuntimeError, match="fell"):
         Console().step("Work", step, None)
     shown = capsys.readouterr()
-    assert "what the library said before it fell" in shown.err
+    assert "what the library said before it fell\n" in shown.err
     assert "✓" not in shown.out
 
 
