@@ -63,13 +63,18 @@ class Ended:
 def place(settings: Settings, progress: Progress = silent, *, share: float, who: str, why: str) -> Placed:
     """Build the challenger's release and put it beside the champion's; a share of 0 is the shadow.
 
-    A canary answers people, so it needs the gate's pass. Raises RegistryError without a challenger.
+    A canary answers people, so it needs the gate's pass. Raises RegistryError without a challenger, or where it is the
+    champion: under another policy its release would be another one, and be compared with itself.
     """
     with exclusive(settings, CHAMPION_LOCK):
-        reconcile(settings)
+        now = reconcile(settings)
         challenger = registry.by_alias(settings, name=DEMAND, alias=CHALLENGER)
         if challenger is None:
             raise RegistryError(f"model {DEMAND} has no challenger: run `poplift train` first")
+        if challenger.version == now.version:
+            raise RegistryError(
+                f"model {DEMAND} version {now.version} is champion already; a challenger is another one"
+            )
         judged = verdict_of(settings, challenger)
         if share > 0 and judged.verdict != PASSED:
             raise PromotionRefusedError(

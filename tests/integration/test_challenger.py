@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 import numpy as np
 import pytest
 
-from flows.steps import monitor
+from flows.steps import monitor, release
 from flows.steps.challenger import NoChallengerError, journal, judge, look, place, place_if_wanted, settle, take_away
 from flows.steps.ledger import verify_ledger
 from flows.steps.outcomes import realised
@@ -20,7 +20,6 @@ from poplift.verdicts import LIVE, verified_verdict
 from serving import pointer
 from serving.current import load_current
 from serving.pointer import read_challenger
-from serving.release import ReleaseError
 from tests.registered_models import register, training_rows
 
 # MLflow says this of a class of its own when its pyfunc module is first imported.
@@ -240,9 +239,11 @@ def test_only_what_the_gate_passed_answers_outlets_and_the_shadow_is_open_to_all
         take_away(home, who="ana", why="enough")
 
 
-def test_the_champion_is_not_its_own_challenger(home):
+def test_the_champion_is_not_its_own_challenger_under_another_policy_either(home, monkeypatch):
     registry.set_alias(home, name=DEMAND, alias=CHALLENGER, version="1")
-    with pytest.raises(ReleaseError, match="answers already"):
+    declared = release.policy(home)
+    monkeypatch.setattr(release, "policy", lambda _: declared.model_copy(update={"holdout_share": 0.2}))
+    with pytest.raises(RegistryError, match="version 1 is champion already"):
         place(home, share=0.0, who="ana", why="now")
 
 
