@@ -3,6 +3,7 @@
 import sqlite3
 import threading
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -68,10 +69,10 @@ def _view(connection: sqlite3.Connection, table: tuple[str, str], view: PlannedV
         return gather(view, keys, _rows(connection, table, "entity_key, feature_name, value", names, keys))
     if not cells:
         return RawView([[] for _ in names], np.zeros(0, dtype=np.int64))
-    events, values = zip(*cells, strict=True)
+    flat = list(chain.from_iterable(cells))  # zip(*cells) would make an iterator for every cell
     back = sorted(range(len(keys)), key=order.__getitem__)
-    columns = {name: values[at :: len(names)] for at, name in enumerate(names)}
-    newest = np.array(events, dtype=np.int64).reshape(len(keys), len(names)).max(axis=1)
+    columns = {name: flat[2 * at + 1 :: 2 * len(names)] for at, name in enumerate(names)}
+    newest = np.array(flat[::2], dtype=np.int64).reshape(len(keys), len(names)).max(axis=1)
     return RawView([[columns[f.name][row] for row in back] for f in view.features], newest[back])
 
 
