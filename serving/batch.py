@@ -2,8 +2,9 @@
 
 import hashlib
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,8 @@ from pydantic import ValidationError
 from poplift.activation import Activation
 from poplift.atomic import sync
 from poplift.market_week import decided_week
-from serving.online import FeatureReader, OnlineRows, coming_week_start_day, model_inputs, planned_price, read_rows
+from serving.known_pairs import Known, KnownPairs
+from serving.online import FeatureReader, coming_week_start_day, model_inputs, planned_price, read_rows
 from serving.release import LoadedRelease
 from serving.scoring import score_inputs
 
@@ -48,24 +50,26 @@ class BatchScorer:
     """Scores blocks of planned rows, whose columns are those of `PLAN`; threads may share it.
 
     The numbers are those of POST /v1/demand. A row the store does not know keeps its place with `status` unknown, one
-    whose activation is not valid with `status` invalid: the reason in `flags`, and no numbers.
+    whose activation is not valid with `status` invalid: the reason in `flags`, and no numbers. A pair of outlet and
+    ppg is read once, however many blocks have it.
     """
 
     release: LoadedRelease
     reader: FeatureReader
     business_time: datetime
+    _pairs: KnownPairs = field(default_factory=KnownPairs, init=False, repr=False, compare=False)
 
     def score(self, plan: pa.RecordBatch) -> pa.RecordBatch:
         """One row of answer for every planned row, in order; raises whatever the reader raises."""
         week_start_day = coming_week_start_day(self.business_time)
-        online, pair = self._read(plan)
+        pairs, pair = self._read(plan)
         activations, activation = _activations(plan)
         planned = [found if isinstance(found, Activation) else Activation() for found in activations]
-        cells = online.cells[pair]
+        cells = np.concatenate([known.cells for known in pairs]).reshape(len(pairs), -1)[pair]
         inputs = model_inputs(cells, planned, chosen=activation, week_start_day=week_start_day)
         predicted = score_inputs(self.release, inputs)
         is_valid = np.array([isinstance(found, Activation) for found in activations])[activation]
-        is_known = np.array([reason is None for reason in online.unknown])[pair]
+        is_known = np.array([known.unknown is None for known in pairs])[pair]
         # an unknown row was computed on defaults: its numbers would look like an answer
         nothing = ~(is_valid & is_known)
         numbers = {
@@ -76,7 +80,7 @@ class BatchScorer:
             "units": predicted.units,
         }
         status = np.where(is_valid, np.where(is_known, 0, 1), 2)
-        flags = [reason or " ".join(row) for reason, row in zip(online.unknown, online.flags, strict=True)]
+        flags = [known.unknown or " ".join(known.flags) for known in pairs]
         problems = ["" if isinstance(found, Activation) else found for found in activations]
         columns: dict[str, Any] = {
             "week_start": pa.array(np.full(len(plan), week_start_day, dtype="datetime64[D]").astype("datetime64[us]")),
@@ -84,27 +88,25 @@ class BatchScorer:
             "activation": _repeated([found.name for found in planned], activation, mask=~is_valid),
             **{name: pa.array(np.where(nothing, np.nan, values), from_pandas=True) for name, values in numbers.items()},
             "status": _repeated([SCORED, UNKNOWN, INVALID], status),
-            "degraded": pa.array(online.degraded[pair]),
+            "degraded": pa.array(np.array([known.degraded for known in pairs])[pair]),
             "flags": pc.if_else(pa.array(is_valid), _repeated(flags, pair), _repeated(problems, activation)),
             "release_id": _repeated([self.release.id], np.zeros(len(plan), dtype=np.intp)),
             "model_version": _repeated([self.release.model_version], np.zeros(len(plan), dtype=np.intp)),
         }
         return pa.RecordBatch.from_pydict(columns)
 
-    def _read(self, plan: pa.RecordBatch) -> tuple[OnlineRows, Places]:
+    def _read(self, plan: pa.RecordBatch) -> tuple[list[Known], Places]:
         """Every pair once, however many activations are planned for it, and which pair each row is of."""
         outlet, ppg = (pc.fill_null(plan.column(name), "").dictionary_encode() for name in ("outlet_id", "ppg_id"))
         width = max(len(ppg.dictionary), 1)
         code = outlet.indices.to_numpy().astype(np.int64) * width + ppg.indices.to_numpy()
-        pairs, first, place = np.unique(code, return_index=True, return_inverse=True)
+        codes, first, place = np.unique(code, return_index=True, return_inverse=True)
         # in the order of the rows, so that the same plan asks the store the same question
         order = np.argsort(first, kind="stable")
         outlets, ppgs = outlet.dictionary.to_pylist(), ppg.dictionary.to_pylist()
-        entities = [
-            {"outlet_id": outlets[pair // width], "ppg_id": ppgs[pair % width]} for pair in pairs[order].tolist()
-        ]
-        online = read_rows(self.reader, entities, business_time=self.business_time, defaults=self.release.defaults)
-        return online, np.argsort(order, kind="stable")[place]
+        pairs = [(outlets[pair // width], ppgs[pair % width]) for pair in codes[order].tolist()]
+        read = partial(read_rows, self.reader, business_time=self.business_time, defaults=self.release.defaults)
+        return self._pairs.get(pairs, read), np.argsort(order, kind="stable")[place]
 
 
 def score_week(

@@ -21,7 +21,7 @@ from serving.batch import PLAN, BatchScorer, PlanError
 from serving.online import FeatureReader
 from serving.release import LoadedRelease
 
-BLOCK_ROWS = 32_768
+BLOCK_ROWS = 16_384  # more, and threads wait long for one another's first read; fewer, and parts are made of crumbs
 JOB = "_job.json"  # readers of a folder pass over names that begin like this
 _DIGEST_BYTES = 1 << 20
 

@@ -202,7 +202,7 @@ def test_memory_does_not_grow_with_the_rows(active: Any, settings: Settings, tmp
     assert peak(1_600_000) < small + 40
 
 
-@pytest.mark.parametrize(("rows", "threads", "blocks"), [(100_000, 2, 4), (100_000, 1, 4), (5, 2, 2), (65_537, 2, 4)])
+@pytest.mark.parametrize(("rows", "threads", "blocks"), [(100_000, 2, 8), (100_000, 1, 7), (5, 2, 2), (32_769, 2, 4)])
 def test_every_thread_has_as_many_blocks_as_the_others(rows, threads, blocks):
     size = bulk._block_rows(rows, threads=threads)
     assert size <= bulk.BLOCK_ROWS
