@@ -171,7 +171,8 @@ def _announce(listed: tuple[Server, ...]) -> None:
                 waiting.remove(server)
         time.sleep(0.3)
     rows = [[s.name, s.page if s not in waiting else f"{s.page} (did not answer yet)"] for s in listed if s.page]
-    console.table("The platform is up; Ctrl-C stops all of it", ["what", "where"], rows)
+    title = "The platform is up" if not waiting else f"Not everything answered within {START_SECONDS} s"
+    console.table(f"{title}; Ctrl-C stops all of it", ["what", "where"], rows)
 
 
 def _quoted(command: tuple[str, ...]) -> str:

@@ -4,6 +4,7 @@ from importlib.metadata import version
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import RedirectResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from serving import examples
@@ -14,6 +15,12 @@ from serving.service import Service
 PACKAGE_VERSION = version("poplift")
 
 router = APIRouter(route_class=GuardedRoute, tags=["operations"])
+
+
+@router.get("/", openapi_extra=asks_nobody(), include_in_schema=False)
+async def front_page() -> Response:
+    """Whoever opens the address in a browser wants to read what can be asked."""
+    return RedirectResponse("docs")
 
 
 @router.get(

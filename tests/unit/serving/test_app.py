@@ -165,6 +165,11 @@ def test_a_store_that_hangs_costs_the_deadline_and_not_the_service(
             release_it.set()
 
 
+def test_whoever_opens_the_address_is_shown_what_can_be_asked(client: httpx.Client) -> None:
+    assert "text/html" in client.get("/", follow_redirects=True).headers["Content-Type"]
+    assert client.get("/").headers["Location"] == "docs"
+
+
 def test_an_empty_store_is_not_ready(client: httpx.Client, store: Any) -> None:
     store.rows.clear()
     response = client.get("/readyz")

@@ -27,6 +27,7 @@ MATRIX = {
     ("POST", "/v1/releases/rollback"): "operate",
     ("GET", "/metrics"): "read",
     ("GET", "/version"): "read",
+    ("GET", "/"): "public",
     ("GET", "/healthz"): "public",
     ("GET", "/readyz"): "public",
 }
