@@ -154,11 +154,16 @@ class GuardedStore(OnlineStore):  # type: ignore[misc]
         positions = newest(rows.keys, rows.event, rows.created)
         unique = rows if positions is None else rows.take(positions)
         report = WriteReport(older=len(rows) - len(unique), refused=refused)
-        write = partial(self._write_atomically, config, view)
-        if len(unique) <= self.batch_rows or self.writers == 1:
-            return sum(map(write, unique.chunks(self.batch_rows)), start=report)
+        steps = list(unique.chunks(self.batch_rows))
+        write = partial(self._write_steps, config, view)
+        if len(steps) <= 1 or self.writers == 1:
+            return report + write(steps)
+        # A share for every writer: to hand over step by step takes as long as to put one into words.
         with ThreadPoolExecutor(self.writers) as pool:
-            return sum(pool.map(write, unique.chunks(self.batch_rows)), start=report)
+            return sum(pool.map(write, (steps[at :: self.writers] for at in range(self.writers))), start=report)
+
+    def _write_steps(self, config: RepoConfig, view: FeatureView, steps: Iterable[Rows]) -> WriteReport:
+        return sum((self._write_atomically(config, view, rows) for rows in steps), start=WriteReport())
 
     def _write_atomically(self, config: RepoConfig, view: FeatureView, rows: Rows) -> WriteReport:
         for _ in range(self.most_attempts):

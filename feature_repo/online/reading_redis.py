@@ -4,6 +4,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from math import inf
 from operator import itemgetter
@@ -111,15 +112,14 @@ def answers(connection: Any, commands: bytes, count: int, *, seconds: float = in
         connection.send_packed_command([commands])
         # What redis-py adds to hiredis for every answer takes several times as long as reading it.
         parser = connection._parser  # noqa: SLF001
-        read = parser._reader.gets  # noqa: SLF001
-        while len(received) < count:
-            answer = read(False)
-            if answer is NOT_ENOUGH_DATA:
-                if time.monotonic() > ends:
-                    raise TimeoutError(f"no whole answer within {seconds:g} s")  # noqa: TRY301 - closes as all do
-                parser.read_from_socket()
-            else:
-                received.append(answer)
+        whole = partial(parser._reader.gets, False)  # noqa: SLF001
+        while True:
+            received.extend(iter(whole, NOT_ENOUGH_DATA))
+            if len(received) >= count:
+                break
+            if time.monotonic() > ends:
+                raise TimeoutError(f"no whole answer within {seconds:g} s")  # noqa: TRY301 - closes as all do
+            parser.read_from_socket()
     except BaseException as error:
         connection.disconnect()  # answers that were not read would be taken for those of the next request
         if isinstance(error, TimeoutError):

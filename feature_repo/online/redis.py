@@ -134,10 +134,9 @@ class RedisSession:
         command = b"*%d\r\n$4\r\nHSET\r\n" % (2 + 2 * (len(rows.values) + 1))
         stamps = list(map(_stamp, rows.event.tolist(), rows.created.tolist()))
         columns: list[Iterable[bytes]] = [repeat(command, len(names)), names]
-        for feature, values in rows.values.items():
-            columns += _argument(packed(value_field(self._view, feature)), values)
-        columns += _argument(packed(event_field(self._view)), stamps)
-        return b"".join(chain.from_iterable(zip(*columns, strict=True)))
+        for field, values in zip(_fields(self._view, tuple(rows.values)), (*rows.values.values(), stamps), strict=True):
+            columns += _argument(field, values)
+        return b"".join(chain.from_iterable(zip(*columns, repeat(b"\r\n", len(names)), strict=True)))
 
     def _names(self, keys: Sequence[bytes]) -> list[bytes]:
         if keys is not self._named[0]:  # what is looked at is mostly what is written then
@@ -146,12 +145,19 @@ class RedisSession:
         return self._named[1]
 
 
+@lru_cache
+def _fields(view: str, features: Sequence[str]) -> Sequence[bytes]:
+    """Hash fields of a row as arguments, the event time last, each behind what ends the value before it."""
+    first, *others = [*(packed(value_field(view, feature)) for feature in features), packed(event_field(view))]
+    return first, *(b"\r\n" + field for field in others)
+
+
 def _argument(field: bytes, values: Sequence[bytes]) -> list[Iterable[bytes]]:
     """Columns that spell field and value of n HSET commands; most columns hold values of one length."""
     lengths = set(map(len, values))
     if len(lengths) == 1:
-        return [repeat(b"%b$%d\r\n" % (field, lengths.pop()), len(values)), values, repeat(b"\r\n", len(values))]
-    return [[b"%b$%d\r\n%b\r\n" % (field, len(value), value) for value in values]]
+        return [repeat(b"%b$%d\r\n" % (field, lengths.pop()), len(values)), values]
+    return [[b"%b$%d\r\n%b" % (field, len(value), value) for value in values]]
 
 
 def _times(stored: bytes | None) -> tuple[int, int]:
