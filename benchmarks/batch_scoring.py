@@ -1,9 +1,12 @@
 """Ten million planned rows from Parquet to Parquet, beside the package's `Booster.predict` on blocks in memory."""
 
 import argparse
+import gc
 import resource
 import tempfile
 import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import lightgbm
@@ -27,56 +30,102 @@ CEILING_ROWS = 100_000
 OURS, CEILING = "poplift, Parquet to Parquet", "Booster.predict in memory, the ceiling"
 
 
-def main(rows: int) -> None:
-    """Compare the predictions of both, then take a file and a block in turns and keep the result."""
+@dataclass(frozen=True)
+class Turn:
+    """What one arm took for a row: seconds by the clock, seconds of processors, and the peak memory after it in MB."""
+
+    seconds: float
+    cpu: float
+    megabytes: float
+
+
+def main(rows: int, count: int) -> None:
+    """Compare the predictions of both, then take a file and a block in turns and keep the result.
+
+    Every file is a run of its own, which reads the `count` outlets anew: the fewer rows are planned for an outlet and
+    ppg, the more of the time is reading.
+    """
+    size = rows // FILES
     with tempfile.TemporaryDirectory(prefix="poplift-bench-") as name:
         folder = Path(name)
-        settings = home(folder / "home", count=OUTLETS, database_prefix="bench")
+        settings = home(folder / "home", count=count, database_prefix="bench")
         release, reader = load_current(settings.releases_dir), FeastReader(settings)
-        sources = [plan(folder / f"plan-{number:02d}.parquet", rows // FILES, seed=number) for number in range(FILES)]
+        sources = [plan(folder / f"plan-{n:02d}.parquet", size, count=count, seed=n) for n in range(FILES)]
         boosters = [lightgbm.Booster(model_file=str(release.folder / f"{head}.lgb")) for head in HEADS]
         inputs = compare(settings, release, reader, boosters, sources[0])
-        ours, ceiling, peaks = [], [], []
+
+        def ours(source: Path) -> int:
+            return score_files(
+                release,
+                source,
+                reader=reader,
+                business_time=settings.business_time,
+                into=folder / "scores",
+                threads=THREADS,
+            ).rows
+
+        def ceiling(_: Path) -> int:
+            for booster in boosters:
+                booster.predict(inputs, num_threads=THREADS)
+            return len(inputs)
+
+        arms: dict[str, Callable[[Path], int]] = {CEILING: ceiling, OURS: ours}
+        turns: dict[str, list[Turn]] = {arm: [] for arm in arms}
         for number, source in enumerate(sources):
-            for arm in (OURS, CEILING) if number % 2 == 0 else (CEILING, OURS):
-                began = time.perf_counter()
-                if arm == OURS:
-                    score_files(
-                        release,
-                        source,
-                        reader=reader,
-                        business_time=settings.business_time,
-                        into=folder / "scores",
-                        threads=THREADS,
-                    )
-                    ours.append((time.perf_counter() - began) / (rows // FILES))
-                    peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
-                else:
-                    for booster in boosters:
-                        booster.predict(inputs, num_threads=THREADS)
-                    ceiling.append((time.perf_counter() - began) / len(inputs))
-    middle, low, high = interval(ceiling, ours)
+            for arm in arms if number % 2 else reversed(arms):
+                turns[arm].append(turn(arms[arm], source))
+    keep(turns, rows=rows, pairs=count * len(PPGS))
+
+
+def turn(arm: Callable[[Path], int], source: Path) -> Turn:
+    """One turn of one arm, which says how many rows it did."""
+    gc.collect()  # connections to SQLite are in cycles: those of an earlier run would keep the store mapped into memory
+    began, used = time.perf_counter(), time.process_time()
+    done = arm(source)
+    seconds, cpu = time.perf_counter() - began, time.process_time() - used
+    return Turn(seconds / done, cpu / done, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
+def keep(turns: Mapping[str, Sequence[Turn]], *, rows: int, pairs: int) -> None:
+    """The result of all turns."""
+    seconds = {arm: [t.seconds for t in taken] for arm, taken in turns.items()}
+    cpu = {arm: [t.cpu for t in taken] for arm, taken in turns.items()}
+    middle, low, high = interval(seconds[CEILING], seconds[OURS], in_turns=True)
+    # On a machine that is busy with other things the ceiling waits for the slower of its threads, and looks slow.
+    work, least, most = interval(cpu[CEILING], cpu[OURS], in_turns=True)
+    first, last = turns[OURS][0].megabytes, turns[OURS][-1].megabytes
     Result(
         name="batch_scoring",
-        goal=f"{rows:,} rows on {THREADS} threads at {GOAL:.0%} or more of the ceiling's rows a second, by the lower "
-        "end of the 95 % interval, and memory flat in rows",
-        met=low >= GOAL and peaks[-1] < 1.1 * peaks[0],
-        columns=("what", "rows/s", "of the ceiling", "95 % interval", "peak MB, first and last file"),
+        goal=f"{rows:,} rows in {FILES} runs, each of {pairs:,} pairs of outlet and ppg, on {THREADS} threads at "
+        f"{GOAL:.0%} or more of the ceiling's rows a second, by the lower end of the 95 % interval, and memory flat in "
+        "rows; the same by processor time",
+        met=min(low, least) >= GOAL and last < 1.1 * first,
+        columns=(
+            "what",
+            "rows/s",
+            "of the ceiling",
+            "95 % interval",
+            "CPU s a million rows",
+            "of the ceiling, 95 % interval",
+            "peak MB, first and last file",
+        ),
         rows=(
-            (CEILING, f"{1 / np.mean(ceiling):,.0f}", "1", "", ""),
+            (CEILING, f"{1 / np.mean(seconds[CEILING]):,.0f}", "1", "", f"{1e6 * np.mean(cpu[CEILING]):.1f}", "", ""),
             (
                 OURS,
-                f"{1 / np.mean(ours):,.0f}",
+                f"{1 / np.mean(seconds[OURS]):,.0f}",
                 f"{middle:.2f}",
                 f"{low:.2f}–{high:.2f}",
-                f"{peaks[0]:.0f}, {peaks[-1]:.0f}",
+                f"{1e6 * np.mean(cpu[OURS]):.1f}",
+                f"{work:.2f} ({least:.2f}–{most:.2f})",
+                f"{first:.0f}, {last:.0f}",
             ),
         ),
     ).save()
 
 
-def plan(path: Path, rows: int, *, seed: int) -> Path:
-    """A file of planned rows in random order."""
+def plan(path: Path, rows: int, *, count: int, seed: int) -> Path:
+    """A file of planned rows for so many outlets in random order."""
     draw = np.random.default_rng(seed)
     chosen = draw.integers(0, len(CANDIDATES), rows)
 
@@ -84,7 +133,7 @@ def plan(path: Path, rows: int, *, seed: int) -> Path:
         return np.array(values)[chosen]
 
     columns = [
-        np.array(outlets(OUTLETS))[draw.integers(0, OUTLETS, rows)],
+        np.array(outlets(count))[draw.integers(0, count, rows)],
         np.array(PPGS)[draw.integers(0, len(PPGS), rows)],
         of([c.display for c in CANDIDATES]),
         of([c.mailer for c in CANDIDATES]),
@@ -129,4 +178,6 @@ def compare(
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=10_000_000)
-    main(parser.parse_args().rows)
+    parser.add_argument("--outlets", type=int, default=OUTLETS)
+    given = parser.parse_args()
+    main(given.rows, given.outlets)
