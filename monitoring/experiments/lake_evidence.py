@@ -66,7 +66,7 @@ def evidence(lake: Lake, record: Launch, *, as_of: datetime, assumptions: Assump
     """Everything a readout asks for, as known at `as_of`; neighbours are not known to the lake.
 
     An outlet without a single line since the first week did not report: its weeks are left out. The declared cost of
-    the activation is taken off the margin where it ran, or was to run where nobody reported.
+    the activation is taken off the margin where it ran, or was to run where none of its outlets reported.
     """
     outcomes = outlet_weeks(lake, record.ppg_ids, as_of=as_of, assumptions=assumptions)
     since = outcomes["week"] >= record.first_week
@@ -135,16 +135,21 @@ def _with_shelves(lake: Lake, rows: pd.DataFrame, as_of: datetime) -> pd.DataFra
 
 
 def _reported(lake: Lake, record: Launch, as_of: datetime) -> pd.DataFrame | None:
-    """What outlets report to have run for the ppgs of the experiment; None where nobody ever reported."""
+    """What outlets of the experiment ran of its ppgs in its weeks; None where none of them ever said.
+
+    A report that it was shown or opened says nothing of whether it was run.
+    """
     if not (lake.parts("executions") and lake.parts("decisions")):
         return None
-    ppgs = ", ".join(f"'{ppg}'" for ppg in record.ppg_ids)
-    return lake.connection.sql(
-        "SELECT outlet_id, week, coalesce(e.activation, d.activation) AS activation "
+    said = lake.connection.execute(
+        "SELECT outlet_id, week, coalesce(e.activation, d.activation) AS activation, outcome "
         f"FROM ({lake.query('executions', as_of=as_of)}) AS e JOIN ({lake.query('decisions', as_of=as_of)}) AS d "
         f"USING (decision_id) JOIN ({lake.query('weeks', as_of=as_of)}) ON starts_at = week_starts_at "
-        f"WHERE outcome = 'executed' AND ppg_id IN ({ppgs})"
+        "WHERE outcome IN ('executed', 'refused') AND ppg_id IN (SELECT unnest(?)) AND week BETWEEN ? AND ? "
+        "AND outlet_id IN (SELECT unnest(?))",
+        [list(record.ppg_ids), record.first_week, record.first_week + record.weeks - 1, list(record.arms)],
     ).df()
+    return None if said.empty else said.loc[said["outcome"] == "executed", ["outlet_id", "week", "activation"]]
 
 
 def _served(lake: Lake, record: Launch, as_of: datetime) -> dict[str, str] | None:
