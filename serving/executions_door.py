@@ -125,13 +125,14 @@ class ExecutionsDoor:
         columns = dict(zip(("rule", "column", "row"), map(list, zip(*rows, strict=True)), strict=True))
         lake.connection.register("execution_refusals", pa.table(columns))
         said = "json_extract_string(row, '$.execution_id')"
-        new = f"SELECT '{_SOURCE}' AS source, rule, \"column\", row FROM execution_refusals"
+        new = f"SELECT '{_SOURCE}' AS source, rule, \"column\", row, {said} AS id FROM execution_refusals"
         kept = lake.parts(TABLE, folder=QUARANTINE)
         if kept:
             files = ", ".join(f"'{part}'" for part in kept)
-            before = f"SELECT rule, {said} FROM read_parquet([{files}], union_by_name = true)"
-            new += f" WHERE (rule, {said}) NOT IN ({before})"
-        lake.append(TABLE, f"{new} ORDER BY row", folder=QUARANTINE)
+            before = f"SELECT rule, {said} AS id FROM read_parquet([{files}], union_by_name = true)"
+            # Without an id nobody can tell two reports apart: NULL joins nothing, so all of those are kept.
+            new = f"FROM ({new}) ANTI JOIN ({before}) USING (rule, id)"
+        lake.append(TABLE, f"SELECT * EXCLUDE (id) FROM ({new}) ORDER BY row", folder=QUARANTINE)
         lake.connection.unregister("execution_refusals")
         return tuple(Refusal(json.loads(row)["message"], column, rule) for rule, column, row in rows)
 

@@ -9,6 +9,7 @@ import pytest
 from poplift.contracts.tables import contract
 from poplift.lake import Lake
 from serving.execution_routes import EXAMPLE, EXECUTIONS, ExecutionReport
+from serving.executions_door import ExecutionsDoor
 
 
 @pytest.fixture
@@ -40,6 +41,14 @@ def rows(settings):
     return sorted(
         lake.connection.sql(f"SELECT execution_id, decision_id, outcome, activation FROM ({query})").fetchall()
     )
+
+
+def quarantined(settings, execution):
+    """What was kept of the refused reports with this id, one row for each rule that was broken."""
+    lake = Lake(settings.lake_dir, threads=1)
+    files = [str(part) for part in lake.parts("executions", folder="quarantine")]
+    kept = [json.loads(row) for (row,) in lake.connection.sql(f"SELECT row FROM read_parquet({files})").fetchall()]
+    return [row for row in kept if row.get("execution_id") == execution]
 
 
 def settled(client, decision):
@@ -82,13 +91,16 @@ def test_a_report_of_a_decision_that_nobody_made_is_quarantined_and_said_and_kep
         answer = post(client, report("nobody", "e9"), report(decision, "e2"))
         assert answer.status_code == 202
         assert counts(answer.json())[2] == [(0, "decision_id", "unknown")]
-    lake = Lake(settings.lake_dir, threads=1)
-    kept = lake.connection.sql(
-        f"SELECT row FROM read_parquet({[str(p) for p in lake.parts('executions', folder='quarantine')]})"
-        " WHERE json_extract_string(row, '$.execution_id') = 'e9'"
-    ).fetchall()
-    assert len(kept) == 1
-    assert json.loads(kept[0][0])["decision_id"] == "nobody"
+    kept = quarantined(settings, "e9")
+    assert [row["decision_id"] for row in kept] == ["nobody"]
+
+
+def test_a_report_without_an_id_is_kept_and_keeps_none_out_of_quarantine_that_comes_later(settings):
+    door = ExecutionsDoor(settings)
+    for decision, execution in (("one", None), ("two", None), ("three", "e9")):
+        assert door.receive([report(decision, execution, reported_at=settings.now())]).accepted == 0
+    assert {row["decision_id"] for row in quarantined(settings, None)} == {"one", "two"}
+    assert [row["decision_id"] for row in quarantined(settings, "e9")] == ["three"]
 
 
 def test_before_any_decision_was_made_reports_are_quarantined_not_an_error(client):
