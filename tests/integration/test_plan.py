@@ -2,7 +2,6 @@
 
 import json
 from datetime import timedelta
-from html.parser import HTMLParser
 
 import pyarrow.parquet as pq
 import pytest
@@ -16,34 +15,8 @@ from serving.planner.effects import NoEffectTableError
 from serving.planner.explain import worth
 from serving.planner.rules import MustRun, NeverRun, PlanRules
 from tests.integration.test_flows import poplift
+from tests.page import Page
 from tests.unit.serving.planner.effect_rows import frame, made_up, none, row
-
-VOID = {"meta", "link", "br", "img", "input", "hr"}
-
-
-class Page(HTMLParser):
-    """Text of a page whose tags are closed in order, and the addresses it names."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.words, self.hrefs = [], [], []
-        self.feed(text)
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        if tag not in VOID:
-            self.open.append(tag)
-        self.hrefs += [value for name, value in attrs if name in {"href", "src"}]
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.words.append(data.strip())
-
-    @property
-    def text(self):
-        return " ".join(word for word in self.words if word)
 
 
 @pytest.fixture

@@ -1,38 +1,15 @@
 """The first page shows verdict, reasons, ages and reports, and cannot be broken by what it shows."""
 
 from datetime import UTC, datetime, timedelta
-from html.parser import HTMLParser
 
 import pytest
 
 from monitoring.freshness import FreshnessRow
 from monitoring.index_page import HEADLINES, Link, list_report, write_index
 from monitoring.verdict import Figure, Verdict
+from tests.page import Page
 
 NOW = datetime(2018, 1, 2, 5, tzinfo=UTC)
-VOID = {"meta", "link", "br", "img", "input", "hr"}
-
-
-class Outline(HTMLParser):
-    """Collects text and links, and fails on a tag that is closed out of order."""
-
-    def __init__(self, page):
-        super().__init__()
-        self.open, self.texts, self.hrefs = [], [], []
-        self.feed(page)
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        if tag not in VOID:
-            self.open.append(tag)
-        self.hrefs += [value for name, value in attrs if name in {"href", "src"}]
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if data.strip():
-            self.texts.append(data.strip())
 
 
 def row(view, state):
@@ -51,7 +28,7 @@ def page(folder, status="warn", reasons=("ppg_trend is old.",), rows=(), links=(
         as_of=NOW,
         written_at=NOW,
     )
-    return Outline(path.read_text(encoding="utf-8"))
+    return Page(path.read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("status", sorted(HEADLINES))
@@ -93,10 +70,10 @@ def test_a_report_that_is_written_later_becomes_a_link_and_the_others_stay(tmp_p
     links = [Link("Plan", "plan.html", "What runs. poplift plan writes it."), Link("Loop", "loop.html", "A year.")]
     assert page(tmp_path, links=links).hrefs == []
     list_report(tmp_path, "plan.html")
-    outline = Outline((tmp_path / "index.html").read_text(encoding="utf-8"))
-    assert outline.hrefs == ["plan.html"]
-    assert outline.texts.count("Not written yet.") == 1
-    assert {"Plan", "What runs. poplift plan writes it.", "Loop"} <= set(outline.texts)
+    found = Page((tmp_path / "index.html").read_text(encoding="utf-8"))
+    assert found.hrefs == ["plan.html"]
+    assert found.texts.count("Not written yet.") == 1
+    assert {"Plan", "What runs. poplift plan writes it.", "Loop"} <= set(found.texts)
 
 
 def test_a_report_is_written_before_there_is_an_index_and_none_is_made(tmp_path):
