@@ -66,11 +66,11 @@ def ask(arm: str, form: str, seed: int) -> dict[str, float | None]:
         return {**json.loads(out.read_text()), "megabytes": used.megabytes}
 
 
-def fuzz(count: int) -> tuple[int, int, int]:
+def fuzz(count: int, seed: int) -> tuple[int, int, int]:
     """Rules broken, plans below the optimum of HiGHS, and problems without an answer, of so many small problems."""
     broken = worse = without = 0
-    for seed in range(count):
-        problem = small_problem(seed)
+    for number in range(seed, seed + count):
+        problem = small_problem(number)
         best = highs(problem)
         try:
             plan = solve(problem)
@@ -83,21 +83,21 @@ def fuzz(count: int) -> tuple[int, int, int]:
     return broken, worse, without
 
 
-def main(blocks: int) -> None:
-    """Measure every form and its peers, and the fuzzed problems; keep the result."""
+def main(blocks: int, seed: int) -> None:
+    """Measure every form and its peers, and the fuzzed problems, drawn from `seed` on; keep the result."""
     rows: list[tuple[str, ...]] = []
     met = True
     for form, peers in PEERS.items():
-        ours = [ask("poplift", form, seed) for seed in range(1, blocks + 1)]
+        ours = [ask("poplift", form, number) for number in range(seed, seed + blocks)]
         seconds = [float(o["seconds"] or 0) for o in ours]
         gaps = [1 - float(o["value"] or 0) / float(o["bound"] or 1) for o in ours]
         met &= max(seconds) <= MOST_SECONDS and max(gaps) <= MOST_GAP and not any(o["broken"] for o in ours)
         rows.append(_row(f"poplift, {form}", seconds, max(gaps), ours))
         for arm in peers:
-            peer = ask(arm, form, 1)
+            peer = ask(arm, form, seed)
             gap = None if peer["value"] is None else 1 - peer["value"] / float(ours[0]["bound"] or 1)
             rows.append(_row(f"{arm}, {form}", [float(peer["seconds"] or 0)], gap, [peer]))
-    broken, worse, without = fuzz(FUZZED)
+    broken, worse, without = fuzz(FUZZED, seed)
     met &= broken == 0 and worse == 0
     rows.append(
         (
@@ -133,11 +133,12 @@ def _row(name: str, seconds: list[float], gap: float | None, taken: list[dict[st
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--blocks", type=int, default=5)
+    parser.add_argument("--seed", type=int, default=1, help="of the first block and the first fuzzed problem")
     parser.add_argument("--child", nargs=4, metavar=("ARM", "FORM", "SEED", "OUT"))
     arguments = parser.parse_args()
     if arguments.child:
-        arm, form, seed, out = arguments.child
+        arm, form, drawn_from, out = arguments.child
         np.seterr(all="raise", under="ignore")
-        child(arm, form, int(seed), Path(out))
+        child(arm, form, int(drawn_from), Path(out))
     else:
-        main(arguments.blocks)
+        main(arguments.blocks, arguments.seed)
