@@ -7,7 +7,7 @@ from typer.core import TyperGroup
 SECTIONS = {
     "See it run": ("demo", "up"),
     "Step by step": ("init", "ingest", "features", "train", "promote", "release", "score", "monitor"),
-    "Decide, and find out what it brought": ("effects", "plan", "decisions", "trace", "experiment"),
+    "Decide, and find out what it brought": ("effects", "plan", "decisions", "trace", "experiment", "off-policy"),
     "Keep it running": ("weekly", "retrain", "challenger", "rollback", "ledger", "backfill", "stream"),
     "The API": ("serve", "keys", "cost"),
     "Known truth, simulated": ("loop", "study", "simulate"),

@@ -1,4 +1,4 @@
-"""The commands around decisions: land those that were served, simulate a market, judge claims on it, plan."""
+"""The commands around decisions: land those that were served, value policies on them, simulate a market, plan."""
 
 from pathlib import Path
 from typing import Annotated
@@ -16,6 +16,16 @@ def decisions() -> None:
     from flows.steps.decisions import land_logged, summary
 
     typer.echo(summary(run_step("Land decisions", land_logged)))
+
+
+@decision_commands.command("off-policy")
+def off_policy() -> None:
+    """What other policies would have brought, from the log."""
+    from flows.console import Console
+    from flows.off_policy_console import show
+    from flows.steps.off_policy import value_log
+
+    show(Console(), run_step("Value policies on the log", value_log))
 
 
 @decision_commands.command()

@@ -10,7 +10,7 @@ from poplift.contracts.decisions import ARMS, DECISION_CONTRACTS, VERDICTS, WHAT
 from poplift.launches import Launch
 from serving.exploration import HELD_OUT
 from serving.policy import Policy
-from training.off_policy import estimators
+from training.off_policy import estimators, platform_log, reward_model
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +34,8 @@ def test_weeks_and_thresholds_are_those_of_the_readout(page: str) -> None:
     assert f"Below p = {sample_ratio.STOP_BELOW}" in page
     assert f"above {execution.CONTAMINATED_ABOVE * 100:.0f} % of their weeks" in page
     assert f"below {estimators.LEAST_EFFECTIVE_SHARE * 100:.0f} % of the log" in page
+    assert f"or below {platform_log.LEAST_EFFECTIVE} decisions" in page
+    assert f"wants {platform_log.LEAST_OUTLETS} outlets and {reward_model.FOLDS} weeks" in page
 
 
 def test_every_outcome_table_and_verdict_is_named(page: str) -> None:

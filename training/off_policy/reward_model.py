@@ -33,7 +33,8 @@ def predict_rewards(
     """Predicted reward (n, K) of every candidate: LightGBM, Poisson, cross-fitted by week.
 
     `context` (n, d) holds what was known before the decision. Weeks are dealt to folds in turn, so that each fold sees
-    every season. Raises ValueError for fewer weeks than folds, or a negative reward.
+    every season; where no other fold sold anything nothing is predicted. Raises ValueError for fewer weeks than folds,
+    or a negative reward.
     """
     import lightgbm
 
@@ -47,6 +48,9 @@ def predict_rewards(
     predicted = np.empty((len(reward), len(candidates)))
     for held_out in range(FOLDS):
         seen, asked = fold != held_out, fold == held_out
+        if not reward[seen].any():  # LightGBM takes no Poisson sample of nothing but zeros
+            predicted[asked] = 0.0
+            continue
         rows = np.column_stack([context[seen], described[chosen[seen]]])
         model = lightgbm.train({**RECIPE, "seed": seed}, lightgbm.Dataset(rows, reward[seen]), ROUNDS)
         for k, description in enumerate(described):

@@ -31,6 +31,13 @@ def test_a_week_is_predicted_without_its_own_rewards():
     assert not np.array_equal(before[week == 6], after[week == 6])
 
 
+def test_where_no_other_week_sold_anything_nothing_is_predicted():
+    context, chosen, reward, week, _ = sold(rows=600)
+    predicted = predict_rewards(context, chosen, np.where(week == 5, reward, 0.0), week, seed=1)
+    assert (predicted[week == 5] == 0).all()
+    assert (predicted[week == 6] > 0).all()
+
+
 def test_too_few_weeks_and_negative_rewards_are_refused():
     context, chosen, reward, week, _ = sold(rows=600)
     with pytest.raises(ValueError, match="3 weeks"):
