@@ -88,6 +88,25 @@ def small_home(shared, journey):
     return SmallHome(settings, journey)
 
 
+@pytest.fixture
+def command(monkeypatch):
+    """Runs a `poplift` command that must succeed, in this process, and gives what a person reads."""
+    from typer.testing import CliRunner
+
+    from flows.cli import app
+    from poplift.settings import child_environment
+
+    def run(settings, *arguments):
+        for name, value in child_environment(settings).items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr("flows.quiet.quieten", lambda: None)  # it would last, and warnings stay errors here
+        done = CliRunner().invoke(app, arguments, catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+        return done.output
+
+    return run
+
+
 @pytest.fixture(scope="session")
 def redis_home(tmp_path_factory, small_home, redis_url):
     """The features of the small home in the shared Redis, under keys of their own."""

@@ -201,6 +201,30 @@ def test_before_outcomes_there_is_no_evidence_and_a_promotion_by_the_gate_goes_a
     assert ledger(home).moves(model=DEMAND)[-1].live == "not enough evidence"
 
 
+def test_the_commands_say_what_stands_beside_the_champion_how_it_does_and_that_it_is_gone(home, sold, command):
+    said = command(home, "challenger", "shadow", "--who", "ana")
+    placed = read_challenger(home.releases_dir)
+    assert said.endswith(f"release {placed.release_id} answers in the shadow; next: poplift challenger status\n")
+    answer(home, sold, placed, champion=off, challenger=near)
+    said = command(home, "challenger", "status")
+    assert f"{placed.release_id} as shadow beside {pointer.read_pointer(home.releases_dir)['id']}" in said
+    assert "Live verdict: pass" in said
+    found = json.loads(command(home, "challenger", "status", "--json"))
+    assert (found["version"], found["champion_version"], found["outcome"]) == ("2", "1", "pass")
+    assert found["figures"]["deviance_change"]["high"] < 0
+    assert LIVE.outcome_tag not in version(home, "2").tags  # a look seals nothing
+    assert "answers nobody any more" in command(home, "challenger", "stop", "--why", "enough")
+    assert read_challenger(home.releases_dir) is None
+    said = command(home, "challenger", "canary", "--share", "0.2")
+    assert "answers 20.0% of the outlets; next: poplift challenger judge" in said
+    answer(home, sold, read_challenger(home.releases_dir), champion=near, challenger=off)
+    said = command(home, "challenger", "judge", "--who", "ben")
+    assert "Live verdict: stop" in said
+    assert "stopped: the champion answers everyone, the alias challenger is taken away, the ledger says why" in said
+    assert alias(home, CHALLENGER) is None
+    assert ledger(home).moves(model=DEMAND, alias=CHALLENGER)[-1].who == "ben"
+
+
 def test_what_serving_stopped_is_written_down_once_mlflow_answers(home, free_port, monkeypatch):
     placed = place(home, share=0.2, who="ana", why="careful")
     assert settle(home) is None

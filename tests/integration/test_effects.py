@@ -13,6 +13,8 @@ from feature_repo.catalog import (
     RUNNING_VIEWS,
     VIEWS,
 )
+from flows.console import Console
+from flows.effects_console import show
 from flows.steps.effects import refresh_effects
 from flows.steps.ledger import verify_ledger
 from poplift import alias_moves, registry
@@ -74,6 +76,21 @@ def test_the_same_question_again_fits_nothing_and_writes_nothing(home, fitted):
     assert again.averages is None
     assert (again.version, again.rows) == (fitted.version, fitted.rows)
     assert {p: p.stat().st_mtime_ns for p in table_path(home.features_dir, EFFECT_VIEW.name).glob("*")} == before
+
+
+def test_the_command_says_what_every_activation_adds_and_the_next_time_that_there_is_nothing_to_fit(
+    home, fitted, command, capsys
+):
+    show(Console(), fitted)
+    said = capsys.readouterr().out
+    for row in fitted.averages.query("activation != 'none'").to_dict("records"):
+        (line,) = [line for line in said.splitlines() if f" {row['activation']} " in line]
+        assert f"{row['incremental_transactions']:+.3f}" in line
+        assert row["evidence"] in line
+    assert f"effects version {fitted.version}: {fitted.rows:,} rows written and online" in said
+    again = command(home, "effects")
+    assert f"nothing to fit: version {fitted.version} is of this data, code and seed; {fitted.rows:,} rows" in again
+    assert again.endswith(f"report: {fitted.report}\n")
 
 
 def test_the_ledger_tells_which_fit_is_champion_and_agrees_with_mlflow(home, fitted):

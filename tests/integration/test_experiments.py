@@ -200,6 +200,21 @@ def test_reading_again_gives_the_same_and_adds_no_row(run):
     assert rows[1][4:] == (estimate.effect, estimate.standard_error, before.readout.verdict.word, True)
 
 
+def test_the_commands_show_what_can_be_found_who_runs_it_and_what_it_showed(run, command):
+    asked = [ASKED.name, "--activation", ASKED.activation, "--ppg", "own-00", "--ppg", "own-01"]
+    said = command(run.at_launch, "experiment", "design", *asked)
+    assert all(f" {row.detectable:.2f} " in said for row in run.designed.rows)
+    assert run.designed.advice in said
+    said = command(run.at_launch, "experiment", "launch", *asked, "--weeks", str(WEEKS))
+    treated = sum(arm == TREATMENT for arm in run.record.arms.values())
+    assert f"{ASKED.name}: {treated} treated and {len(run.record.arms) - treated} control outlets run it from" in said
+    assert read_launch(run.at_launch.experiments_dir, ASKED.name) == run.record
+    said = command(run.final, "experiment", "readout", ASKED.name)
+    final = run.readouts[PARAMETERS.weeks]
+    assert all(reason in said for reason in (final.readout.verdict.sentence, *final.readout.verdict.reasons))
+    assert said.endswith(f"page: {final.page} (nothing new for the table of readouts)\n")
+
+
 def test_the_page_is_among_the_reports(run):
     page = run.readouts[PARAMETERS.weeks].page
     assert page == run.final.reports_dir / "experiments" / "all-in.html"

@@ -78,12 +78,22 @@ def test_new_rows_are_the_labelled_cells_of_weeks_after_the_newest_training_whoe
     assert (evidence.trained_rows, evidence.new_rows) == (10_000, 2 * cells)
 
 
-def test_a_dry_run_tells_and_writes_nothing(home):
+def test_a_dry_run_tells_and_writes_nothing(home, command):
     trained_through(home, LAST_WEEK)
     done = retrain(home, dry_run=True)
     assert not done.decision.is_due
     assert "0 new labelled rows are 0.0% of the 10,000 trained on" in done.decision.reasons[0]
+    said = command(home, "retrain", "--dry-run")
+    assert all(reason in said for reason in done.decision.reasons)
     assert records(home) == []
+
+
+def test_the_command_keeps_who_asked_and_says_that_it_was_skipped(home, command):
+    trained_through(home, LAST_WEEK)
+    said = command(home, "retrain", "--why", "asked by ana")
+    assert "Retrain: skipped" in said
+    assert "0 new labelled rows are 0.0% of the 10,000 trained on" in said
+    assert [(r["cause"], r["decision"]) for r in records(home)] == [("asked by ana", "skip")]
 
 
 def test_skips_are_written_down_and_leave_the_evidence_until_it_is_enough(home, monkeypatch):
