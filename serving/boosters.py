@@ -23,7 +23,9 @@ class BoosterError(Exception):
 class Booster:
     """One model of one output a row; predictions are those of `lightgbm.Booster.predict`, bit by bit.
 
-    Threads may share it: LightGBM only reads the trees, and every call has buffers of its own.
+    Threads may share it: LightGBM only reads the trees, and every call has buffers of its own. It asks for one thread
+    always: LightGBM keeps that number for the whole process, and of two calls at once that want different ones the one
+    with fewer writes past its buffers. For more cores call it from more threads.
     """
 
     def __init__(self, text: str) -> None:
@@ -43,22 +45,23 @@ class Booster:
         )
         weakref.finalize(self, library.LGBM_BoosterFree, self._handle)
 
-    def predict(self, rows: Floats, *, threads: int = 1) -> Floats:
+    def predict(self, rows: Floats) -> Floats:
         """One value for each of n complete rows, whose columns are `feature_names`."""
-        return self._run(rows, _NORMAL, width=1, threads=threads)[:, 0]
+        return self._run(rows, _NORMAL, width=1)[:, 0]
 
     def leaves(self, rows: Floats) -> Leaves:
         """Number of the leaf that each of n complete rows falls into, n x `trees`."""
         return self._run(rows, _LEAF_INDEX, width=self.trees).astype(np.intp)
 
     def treeshap(self, rows: Floats, *, tree: int) -> Floats:
-        """TreeSHAP contributions (Lundberg et al., 2020) of one tree to n complete rows, one column per feature."""
+        """TreeSHAP contributions (Lundberg et al., 2020) of one tree to n complete rows, one column per feature.
+
+        Not while another thread asks the same booster: LightGBM keeps in it which trees are asked.
+        """
         width = len(self.feature_names) + 1
         return self._run(rows, _CONTRIBUTIONS, width=width, rounds=(tree, 1))[:, :-1]  # the last is the base value
 
-    def _run(
-        self, rows: Floats, what: int, *, width: int, rounds: tuple[int, int] = _ALL_ROUNDS, threads: int = 1
-    ) -> Floats:
+    def _run(self, rows: Floats, what: int, *, width: int, rounds: tuple[int, int] = _ALL_ROUNDS) -> Floats:
         given = np.ascontiguousarray(rows, dtype=np.float64)
         if given.ndim != 2 or given.shape[1] != len(self.feature_names):  # the library would read past the end
             raise BoosterError(f"rows of shape {given.shape}, the model has {len(self.feature_names)} features")
@@ -73,7 +76,7 @@ class Booster:
                 _ROW_MAJOR,
                 what,
                 *rounds,
-                b"num_threads=%d verbosity=-1" % threads,
+                b"num_threads=1 verbosity=-1",
                 ctypes.byref(written),
                 out.ctypes.data_as(ctypes.c_void_p),
             )

@@ -44,9 +44,9 @@ class Heads:
         """Rows of `features` from n x `MODEL_FEATURES`; raises KeyError for features the catalog does not know."""
         return inputs if self._from_catalog is None else inputs[:, self._from_catalog]
 
-    def predict(self, rows: Floats, *, threads: int = 1) -> dict[str, Floats]:
+    def predict(self, rows: Floats) -> dict[str, Floats]:
         """One value a complete row by head."""
-        return {head: booster.predict(self._of(head, rows), threads=threads) for head, booster in self.boosters.items()}
+        return {head: booster.predict(self._of(head, rows)) for head, booster in self.boosters.items()}
 
     def explaining(self, head: str, text: str, examples: Floats) -> "Heads":
         """The same heads, of which this one, whose model text is given, has contributions; `examples` are complete."""

@@ -9,13 +9,13 @@ from serving.policy import Floats, Predictions
 from serving.release import LoadedRelease
 
 
-def score(release: LoadedRelease, features: Any, *, threads: int = 1) -> Predictions:
+def score(release: LoadedRelease, features: Any) -> Predictions:
     """Predict n rows of a frame or of columns by name with every head; the order of the columns does not matter.
 
     Every feature of the release's plan must be there; NaN means missing: the default of the plan takes its place, as
     in training. Raises KeyError that names absent features.
     """
-    return _predictions(release.heads.predict(release.heads.completed(features), threads=threads))
+    return _predictions(release.heads.predict(release.heads.completed(features)))
 
 
 def score_inputs(release: LoadedRelease, inputs: Floats) -> Predictions:

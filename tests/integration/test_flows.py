@@ -23,6 +23,7 @@ NOT_FLOWS = {
     "stream",
     "ledger",
     "trace",
+    "off-policy",
     "cost",
     "keys",
     "simulate",

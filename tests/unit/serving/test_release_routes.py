@@ -73,8 +73,9 @@ def test_without_a_previous_release_it_is_a_409(settings: Settings, client: http
 
 
 def test_a_previous_release_that_was_tampered_with_is_a_409_that_tells_no_path(
-    settings: Settings, active: Release, newer: Release, served: httpx.Client, capfd: pytest.CaptureFixture[str]
+    capfd: pytest.CaptureFixture[str], settings: Settings, active: Release, newer: Release, served: httpx.Client
 ) -> None:
+    # `capfd` comes first, so that it ends last: the server may log after its answer, and must not into a closed file
     head = active.folder / "transactions.lgb"
     head.write_bytes(head.read_bytes()[:-1] + b"x")
     answer = served.post(PATH, json=WHY)
