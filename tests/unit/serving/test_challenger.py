@@ -182,7 +182,7 @@ class Broken:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._heads, name)
 
-    def predict(self, rows: Any, *, threads: int = 1) -> Any:
+    def predict(self, rows: Any) -> Any:
         raise RuntimeError("out of memory")
 
 
@@ -249,9 +249,9 @@ def hung(home: Home, rival: Release) -> Iterator[tuple[httpx.Client, threading.E
     goes_on = threading.Event()
 
     class Hanging(Broken):
-        def predict(self, rows: Any, *, threads: int = 1) -> Any:
+        def predict(self, rows: Any) -> Any:
             goes_on.wait(20)
-            return self._heads.predict(rows, threads=threads)
+            return self._heads.predict(rows)
 
     with home.run() as client:
         current: CurrentChallenger = home.app.state.service.challenger
