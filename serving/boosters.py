@@ -24,8 +24,8 @@ class Booster:
     """One model of one output a row; predictions are those of `lightgbm.Booster.predict`, bit by bit.
 
     Threads may share it: LightGBM only reads the trees, and every call has buffers of its own. It asks for one thread
-    always: LightGBM keeps that number for the whole process, and of two calls at once that want different ones the one
-    with fewer writes past its buffers. For more cores call it from more threads.
+    always: LightGBM keeps that number for the whole process, and two calls at once that want different ones crash it.
+    For more cores call it from more threads.
     """
 
     def __init__(self, text: str) -> None:

@@ -22,9 +22,9 @@ def share_one_arena() -> bool:
 def collect_seldom() -> None:
     """Leave out of every garbage collection what the process has loaded by now, and collect a tenth as often.
 
-    To be called once everything is imported. An answer is a few thousand objects that reference counting frees by
-    itself; looking through them took a twentieth of its processor time, and looking through a hundred thousand objects
-    of libraries stopped all answers for as long as several of them take.
+    To be called once everything is imported. Reference counting frees the objects of an answer by itself, so looking
+    through them finds nothing; looking through all that libraries have loaded stops every answer of the process for
+    longer than several of them take.
     """
     gc.collect()
     gc.freeze()
