@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 # Read and written before anything else is imported: the tests must not depend on the shell they are started from.
 ENVIRONMENT = os.environ  # noqa: TID251 - tests arrange the environment, the product reads it in one place
 IN_CI = ENVIRONMENT.get("CI") == "true"
-for name in [key for key in ENVIRONMENT if key.startswith("POPLIFT_")]:
+for name in [key for key in ENVIRONMENT if key.startswith(("POPLIFT_", "PROMETHEUS_"))]:
     del ENVIRONMENT[name]
 ENVIRONMENT.update(
     TZ="UTC",

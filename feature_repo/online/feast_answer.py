@@ -22,13 +22,13 @@ _FIELDS = [_VALUE + bytes([length]) for length in range(128)]
 
 def answer(found: Found, columns: Mapping[str, Sequence[Any]]) -> OnlineResponse:
     """Join keys first, then features in the order asked, each value with its status and event time."""
-    response = GetOnlineFeaturesResponse()
-    vectors = [_key_vector(found.plan.join_keys[name], column) for name, column in columns.items()]
+    response, plan = GetOnlineFeaturesResponse(), found.asked.plan
+    vectors = [_key_vector(plan.join_keys[name], column) for name, column in columns.items()]
     response.metadata.feature_names.val.extend(columns)
-    places = {view: number for number, lookup in enumerate(found.plan.lookups) for view in lookup.views}
+    places = {view: number for number, lookup in enumerate(plan.lookups) for view in lookup.views}
     types: dict[str, ValueType] = {}
-    for number, view in enumerate(found.plan.views):
-        rows = found.rows[places[number]]
+    for number, view in enumerate(plan.views):
+        rows = found.asked.rows[places[number]]
         events = _events(found, number)
         if rows is not None:
             events = [events[row] for row in rows]

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from feature_repo.online.known_answers import KnownAnswers
 from feature_repo.online.plan import ReadPlan
 from feature_repo.online.reader import PlanReader, StoredValues
 from feature_repo.online.rules import ALLOWED_SKEW_SECONDS, micros
@@ -11,8 +12,8 @@ from poplift.feature_store import READ_DEADLINE, configuration, read_plan_path
 from poplift.settings import Settings
 
 
-def open_reader(settings: Settings, *, service: str) -> PlanReader:
-    """A reader of a feature service that follows its plan file.
+def open_reader(settings: Settings, *, service: str, known: KnownAnswers | None = None) -> PlanReader:
+    """A reader of a feature service that follows its plan file; with `known` it takes an answer apart once.
 
     Raises FileNotFoundError where `poplift features` has left no plan yet, and PlanError for a file of another form.
     """
@@ -22,6 +23,7 @@ def open_reader(settings: Settings, *, service: str) -> PlanReader:
         _stored_values(configuration(settings, redis_options=READ_DEADLINE)["online_store"]),
         present_us=lambda: micros(settings.now()),
         skew_us=round(ALLOWED_SKEW_SECONDS * 1e6),
+        known=known,
     )
 
 

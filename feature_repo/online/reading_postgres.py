@@ -13,7 +13,7 @@ from psycopg.pq import TransactionStatus
 
 from feature_repo.online.layout import table_name
 from feature_repo.online.plan import PlannedView, ReadPlan
-from feature_repo.online.reader import RawView, gather
+from feature_repo.online.reader import RawView, Stored, gather
 
 _CELLS = (
     "SELECT (extract(epoch FROM event_ts) * 1000000)::bigint, entity_key, feature_name, value FROM {} "
@@ -91,11 +91,18 @@ class PostgresValues:
     def __init__(self, connect: Callable[[], AbstractContextManager[Connection[Any]]]) -> None:
         self._connect = connect
 
-    def fetch(self, plan: ReadPlan, keys: Sequence[Sequence[bytes]]) -> list[RawView]:
-        """Every view of the plan, in order; errors of psycopg pass through."""
+    def fetch(
+        self,
+        plan: ReadPlan,
+        keys: Sequence[Sequence[bytes]],
+        *,
+        unless: bytes | None = None,  # noqa: ARG002 - every row is needed to tell
+    ) -> Stored:
+        """Every view of the plan, in order, whatever it held earlier; errors of psycopg pass through."""
         asked = {place: group for lookup, group in zip(plan.lookups, keys, strict=True) for place in lookup.views}
         with self._connect() as connection:
-            return [_view(connection, plan.project, view, asked[place]) for place, view in enumerate(plan.views)]
+            views = [_view(connection, plan.project, view, asked[place]) for place, view in enumerate(plan.views)]
+        return Stored(views)
 
 
 def _view(connection: Connection[Any], project: str, view: PlannedView, keys: Sequence[bytes]) -> RawView:

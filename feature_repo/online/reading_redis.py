@@ -8,7 +8,7 @@ from functools import partial
 from itertools import chain
 from math import inf
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 from redis import exceptions
 from redis._parsers.hiredis import NOT_ENOUGH_DATA
@@ -16,12 +16,13 @@ from redis._parsers.hiredis import NOT_ENOUGH_DATA
 from feature_repo.online.decoding import Raw, event_times
 from feature_repo.online.layout import packed, redis_key
 from feature_repo.online.plan import Lookup, ReadPlan
-from feature_repo.online.reader import RawView
+from feature_repo.online.reader import RawView, Stored
 
 # Redis keeps a small hash as a list and walks it once per field that HMGET names: handing over the whole of it takes
 # less, unless most of it is not wanted.
 MOST_TIMES_THE_WANTED = 2
 MOST_SECONDS = 1.0  # of one attempt; the socket's own deadline starts anew with every part of an answer
+_PART_BYTES = 64 * 1024
 _HGETALL = b"*2\r\n" + packed(b"HGETALL")
 
 
@@ -36,26 +37,31 @@ class RedisValues:
         self._orders: dict[tuple[bytes, ...], _Order] = {}
         self._idle: deque[Any] = deque()
 
-    def fetch(self, plan: ReadPlan, keys: Sequence[Sequence[bytes]]) -> list[RawView]:
-        """Every view of the plan, in order; errors of redis-py pass through."""
+    def fetch(self, plan: ReadPlan, keys: Sequence[Sequence[bytes]], *, unless: bytes | None = None) -> Stored | None:
+        """Every view of the plan, in order, unless Redis says `unless`; errors of redis-py pass through."""
         asked = [[redis_key(key, plan.project) for key in group] for group in keys]
         orders = [self._orders.get(lookup.fields, _UNSEEN) for lookup in plan.lookups]
-        replies = self._replies(plan, asked, orders)
+        heard = self._heard(plan, asked, orders, unless)
+        if heard is None:
+            return None
+        replies = heard.answers
         found: dict[int, RawView] = {}
         for lookup, group, order in zip(plan.lookups, asked, orders, strict=True):
             answers, replies = replies[: len(group)], replies[len(group) :]
             found.update(_views(lookup, answers if order.by_field else self._picked(answers, lookup, order)))
-        return [found[place] for place in range(len(plan.views))]
+        return Stored([found[place] for place in range(len(plan.views))], heard.said)
 
-    def _replies(self, plan: ReadPlan, asked: Sequence[Sequence[bytes]], orders: Sequence["_Order"]) -> list[Any]:
+    def _heard(
+        self, plan: ReadPlan, asked: Sequence[Sequence[bytes]], orders: Sequence["_Order"], unless: bytes | None
+    ) -> "Heard | None":
         # A pipeline of redis-py packs every field of every command anew, which takes longer than Redis to answer.
         commands = b"".join(chain.from_iterable(map(_commands, plan.lookups, asked, orders)))
         connection = self._connection()
         try:
-            return answers(connection, commands, sum(map(len, asked)), seconds=MOST_SECONDS)
+            return hear(connection, commands, sum(map(len, asked)), seconds=MOST_SECONDS, unless=unless)
         except exceptions.ConnectionError:
             # The server has closed it since the last read; it connects anew.
-            return answers(connection, commands, sum(map(len, asked)), seconds=MOST_SECONDS)
+            return hear(connection, commands, sum(map(len, asked)), seconds=MOST_SECONDS, unless=unless)
         finally:
             self._idle.append(connection)
 
@@ -101,25 +107,24 @@ class _Order:
 _UNSEEN = _Order([], None, by_field=False)
 
 
-def answers(connection: Any, commands: bytes, count: int, *, seconds: float = inf) -> list[Any]:
+class Heard(NamedTuple):
+    """Answers of Redis, and the bytes they came in."""
+
+    answers: list[Any]
+    said: bytes
+
+
+def hear(
+    connection: Any, commands: bytes, count: int, *, seconds: float = inf, unless: bytes | None = None
+) -> Heard | None:
     """Send commands to Redis and read that many answers; a failure closes the connection, errors are redis-py's.
 
-    After `seconds` it is given up, even where each part of an answer comes within the deadline of the socket.
+    None where Redis says the very bytes of `unless`: whole answers, of which none is the beginning of another. After
+    `seconds` it is given up, even where each part of an answer comes within the deadline of the socket.
     """
-    received: list[Any] = []
-    ends = time.monotonic() + seconds
     try:
         connection.send_packed_command([commands])
-        # What redis-py adds to hiredis for every answer takes several times as long as reading it.
-        parser = connection._parser  # noqa: SLF001
-        whole = partial(parser._reader.gets, False)  # noqa: SLF001
-        while True:
-            received.extend(iter(whole, NOT_ENOUGH_DATA))
-            if len(received) >= count:
-                break
-            if time.monotonic() > ends:
-                raise TimeoutError(f"no whole answer within {seconds:g} s")  # noqa: TRY301 - closes as all do
-            parser.read_from_socket()
+        heard = _listen(connection, count, ends=time.monotonic() + seconds, unless=unless)
     except BaseException as error:
         connection.disconnect()  # answers that were not read would be taken for those of the next request
         if isinstance(error, TimeoutError):
@@ -127,9 +132,39 @@ def answers(connection: Any, commands: bytes, count: int, *, seconds: float = in
         if isinstance(error, OSError):
             raise exceptions.ConnectionError(str(error)) from error
         raise
-    for failure in (answer for answer in received if isinstance(answer, Exception)):
+    for failure in (answer for answer in (heard.answers if heard else ()) if isinstance(answer, Exception)):
         raise failure
-    return received
+    return heard
+
+
+def _listen(connection: Any, count: int, *, ends: float, unless: bytes | None) -> Heard | None:
+    received: list[Any] = []
+    said, fed = bytearray(), 0
+    # What redis-py adds to hiredis for every answer takes several times as long as reading it.
+    reader, take = connection._parser._reader, connection._sock.recv  # noqa: SLF001
+    whole = partial(reader.gets, False)
+    while len(received) < count:
+        if said and time.monotonic() > ends:
+            raise TimeoutError("Redis did not send its whole answer in time")
+        part = take(_PART_BYTES)
+        if not part:
+            raise ConnectionError("Redis closed the connection")
+        said += part
+        if unless is not None and unless.startswith(said):
+            if len(said) == len(unless):
+                return None
+        else:
+            unless = None
+            reader.feed(said, fed, len(said) - fed)
+            fed = len(said)
+            received.extend(iter(whole, NOT_ENOUGH_DATA))
+    return Heard(received, bytes(said))
+
+
+def answers(connection: Any, commands: bytes, count: int) -> list[Any]:
+    """The same for the answers alone."""
+    heard = hear(connection, commands, count)
+    return heard.answers if heard else []
 
 
 def _commands(lookup: Lookup, keys: Sequence[bytes], order: _Order) -> Iterator[bytes]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from feature_repo.online.layout import SQLITE_EVENT_US, SQLITE_FEAST_EVENT_US, SQLITE_OWN_COLUMNS, table_name
 from feature_repo.online.plan import PlannedView, ReadPlan
-from feature_repo.online.reader import RawView, gather
+from feature_repo.online.reader import RawView, Stored, gather
 
 # SQLite takes 32,766 variables in a statement.
 _MOST_KEYS = 10_000
@@ -26,11 +26,19 @@ class SqliteValues:
         self._path = path
         self._own = threading.local()
 
-    def fetch(self, plan: ReadPlan, keys: Sequence[Sequence[bytes]]) -> list[RawView]:
-        """Every view of the plan, in order; errors of sqlite3 pass through."""
+    def fetch(
+        self,
+        plan: ReadPlan,
+        keys: Sequence[Sequence[bytes]],
+        *,
+        unless: bytes | None = None,  # noqa: ARG002 - every row is needed to tell
+    ) -> Stored:
+        """Every view of the plan, in order, whatever it held earlier; errors of sqlite3 pass through."""
         connection = self._connection()
         asked = {place: group for lookup, group in zip(plan.lookups, keys, strict=True) for place in lookup.views}
-        return [_view(connection, _table(connection, plan, view), view, asked[p]) for p, view in enumerate(plan.views)]
+        return Stored(
+            [_view(connection, _table(connection, plan, view), view, asked[p]) for p, view in enumerate(plan.views)]
+        )
 
     def _connection(self) -> sqlite3.Connection:
         file = self._path.stat()

@@ -7,9 +7,11 @@ from datetime import timedelta
 
 import numpy as np
 import psycopg
+import pyarrow as pa
 import pytest
 
 from feature_repo.catalog import DEMAND_SERVING, DEMAND_TRAINING, EFFECTS, RUNNING, VIEWS
+from feature_repo.online.known_answers import KnownAnswers
 from feature_repo.online.opening import open_reader
 from feature_repo.online.plan import PlanError
 from poplift import feature_store
@@ -33,11 +35,41 @@ def entities(settings):
 def assert_same(settings):
     asked = entities(settings)
     expected = feature_store.online_features(settings, service=DEMAND_SERVING, entities=asked)
-    got = open_reader(settings, service=DEMAND_SERVING).read(asked)
-    for of in ("values", "statuses", "event_timestamps"):
-        for name, column in getattr(expected, of).items():
-            np.testing.assert_array_equal(getattr(got, of)[name], column, err_msg=name)
-    assert (got.statuses["base_rate"] == 1).sum() > 50
+    assert (expected.statuses["base_rate"] == 1).sum() > 50
+    for known in (None, KnownAnswers()):
+        reader = open_reader(settings, service=DEMAND_SERVING, known=known)
+        for start, end in ((0, None), (0, 40), (0, 40), (30, 31), (30, 31)):  # only a part has all it asks for
+            got = reader.read(asked[start:end])
+            for of in ("values", "statuses", "event_timestamps"):
+                for name, column in getattr(expected, of).items():
+                    np.testing.assert_array_equal(getattr(got, of)[name], column[start:end], err_msg=name)
+
+
+@pytest.mark.services
+def test_a_reader_that_knows_what_redis_said_sees_every_write(tmp_path, redis_url, redis_prefix):
+    settings = load_settings(home=tmp_path, redis_url=redis_url, database_prefix=redis_prefix)
+    from feature_repo.definitions.repository import objects
+
+    feature_store.apply(settings, objects(settings))
+    reader = open_reader(settings, service=DEMAND_SERVING, known=KnownAnswers())
+
+    def write(view, value, event):
+        row = {key: KNOWN[key] for key in view.entities} | {feature.name: value for feature in view.features}
+        frame = pa.Table.from_pylist([row | {"event_timestamp": event, "created_timestamp": event}]).to_pandas()
+        feature_store.write_online(settings, view=view.name, frame=frame)
+
+    def read():
+        got = reader.read([KNOWN])
+        return [got.values[feature.name].item() for view in VIEWS for feature in view.features]
+
+    count = {view.name: len(view.features) for view in VIEWS}
+    expected = {}
+    for value, hours in enumerate((30, 20, 10), 1):
+        for view in VIEWS:
+            write(view, float(value), settings.business_time - timedelta(hours=hours))
+            expected[view.name] = [float(value)] * count[view.name]
+            if len(expected) == len(VIEWS):
+                assert read() == read() == [number for of in expected.values() for number in of]
 
 
 def test_a_plan_file_reads_what_the_registry_reads(either_home):

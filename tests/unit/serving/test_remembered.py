@@ -63,4 +63,4 @@ def test_threads_that_ask_at_once_get_the_same_numbers() -> None:
     for rows, answer in zip(asked, answers, strict=True):
         np.testing.assert_array_equal(answer, rows * 2)
     held = sum(ENTRY_BYTES + values["twice"].nbytes for values in remembered._kept.values())
-    assert remembered._bytes == held <= 2 * (ENTRY_BYTES + 32)
+    assert remembered._kept.currsize == held <= 2 * (ENTRY_BYTES + 32)

@@ -10,7 +10,7 @@ from feast.protos.feast.types.Value_pb2 import Value
 from feature_repo.online.decoding import Status
 from feature_repo.online.layout import EntityKeyLayout
 from feature_repo.online.plan import PlanError, PlannedFeature, PlannedView, ReadPlan
-from feature_repo.online.reader import EntityError, PlanReader, RawView
+from feature_repo.online.reader import EntityError, PlanReader, RawView, Stored
 
 NOW, DAY = 1_514_869_200_000_000, 86_400_000_000
 SKEW = 300_000_000
@@ -31,7 +31,7 @@ class InMemory:
         self.rows = rows
         self.asked = []
 
-    def fetch(self, plan, keys):
+    def fetch(self, plan, keys, *, unless=None):
         self.asked.append(keys)
         of = {p: group for lookup, group in zip(plan.lookups, keys, strict=True) for p in lookup.views}
         found = []
@@ -39,7 +39,7 @@ class InMemory:
             rows = [self.rows.get((planned.name, key), (0, [None] * len(planned.features))) for key in of[place]]
             columns = list(zip(*(cells for _, cells in rows), strict=True)) or [()] * len(planned.features)
             found.append(RawView(columns, np.array([event for event, _ in rows], dtype=np.int64)))
-        return found
+        return Stored(found)
 
 
 def key(outlet):

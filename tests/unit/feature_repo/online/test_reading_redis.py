@@ -8,7 +8,7 @@ from contextlib import suppress
 import pytest
 from redis import Redis, exceptions
 
-from feature_repo.online.reading_redis import answers
+from feature_repo.online.reading_redis import hear
 
 
 @pytest.fixture
@@ -37,6 +37,58 @@ def test_an_answer_that_never_ends_is_given_up_although_each_part_comes_in_time(
     connection = client.connection_pool.make_connection()
     connection.connect()
     began = time.monotonic()
-    with pytest.raises(exceptions.TimeoutError, match=r"no whole answer within 0\.2 s"):
-        answers(connection, b"PING\r\n", 1, seconds=0.2)
+    with pytest.raises(exceptions.TimeoutError, match="did not send its whole answer in time"):
+        hear(connection, b"PING\r\n", 1, seconds=0.2)
     assert time.monotonic() - began < 2
+
+
+@pytest.fixture
+def scripted():
+    """A server that sends the parts it was given, one after the other, whatever is asked; and a connection to it."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        parts = []
+
+        def serve():
+            with suppress(OSError):
+                taken, _ = server.accept()
+                with taken:
+                    while taken.recv(4096):
+                        while parts:
+                            taken.sendall(parts.pop(0))
+                            time.sleep(0.02)  # so that each is received by itself
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        client = Redis(port=server.getsockname()[1], socket_timeout=2, protocol=2, driver_info=None, retry=None)
+        connection = client.connection_pool.make_connection()
+        connection.connect()
+        yield parts, connection
+        connection.disconnect()
+        thread.join()
+
+
+SAID = b"$5\r\nhello\r\n*2\r\n:1\r\n$2\r\nab\r\n"
+
+
+@pytest.mark.parametrize("cut", [len(SAID), 1, 9, len(SAID) - 1])
+def test_bytes_that_were_said_before_are_told_from_others_however_they_arrive(scripted, cut):
+    parts, connection = scripted
+    for said, answers in {
+        SAID: None,
+        SAID.replace(b"hello", b"hallo"): [b"hallo", [1, b"ab"]],
+        SAID.replace(b":1", b":2"): [b"hello", [2, b"ab"]],
+        SAID.replace(b"$2\r\nab", b"$1\r\na"): [b"hello", [1, b"a"]],
+        SAID.replace(b"$2\r\nab", b"$3\r\nabc"): [b"hello", [1, b"abc"]],
+    }.items():
+        parts[:] = [part for part in (said[:cut], said[cut:]) if part]
+        heard = hear(connection, b"PING\r\n", 2, unless=SAID)
+        assert (heard and heard.answers) == answers
+        assert heard is None or heard.said == said
+
+
+def test_an_answer_that_breaks_off_is_an_error_of_the_connection_also_where_it_began_as_before(scripted):
+    parts, connection = scripted
+    parts[:] = [SAID[:9]]
+    threading.Timer(0.2, lambda: connection._sock.shutdown(socket.SHUT_RD)).start()
+    with pytest.raises(exceptions.ConnectionError, match="closed the connection"):
+        hear(connection, b"PING\r\n", 2, unless=SAID)
