@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from poplift.feature_store import OnlineFeatures
 
 MOST_BYTES = 16 * 1024 * 1024
-_ENTRY_BYTES = 6 * 1024  # of an entry beside what grows with its rows: arrays, mappings, keys
+_ENTRY_BYTES = 8 * 1024  # of an entry beside what grows with its rows: arrays, mappings, keys
 _ROW_BYTES = 256
 
 
