@@ -59,13 +59,25 @@ def readout_command(name: Name) -> None:
 
 
 def _asked(name: str, activation: str, ppg: list[str], share: float, wanted: float | None) -> "Asked":
+    from pydantic import TypeAdapter, ValidationError
+
     from flows.steps.experiment import Asked
-    from poplift.activation import parse_activation
+    from poplift.activation import NONE, parse_activation
+    from poplift.launches import Name as LaunchName
 
     try:
-        parse_activation(activation)
+        TypeAdapter(LaunchName).validate_python(name)
+    except ValidationError as error:
+        wanted_form = "at most 60 small letters, digits and hyphens, the first no hyphen"
+        raise typer.BadParameter(f"{name!r}: {wanted_form}", param_hint="NAME") from error
+    try:
+        is_nothing = parse_activation(activation) == NONE
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--activation") from error
+    if is_nothing:
+        raise typer.BadParameter(
+            "none is what the activation is compared with; name another", param_hint="--activation"
+        )
     return Asked(name, activation, tuple(dict.fromkeys(ppg)), share, wanted)
 
 

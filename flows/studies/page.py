@@ -19,7 +19,8 @@ from every model, and where it says so on The Complete Journey. Intervals are 95
 def write_page(studies: Sequence[Study], path: Path) -> None:
     """One line per study, then every study with its figures."""
     lines = ["| id | question | state | runs |", "|---|---|---|---:|"]
-    lines += [f"| {s.id} | {s.question} | {'reached' if s.is_met else '**not reached**'} | {s.runs} |" for s in studies]
+    states = [study.state if study.state == "reached" else f"**{study.state}**" for study in studies]
+    lines += [f"| {s.id} | {s.question} | {state} | {s.runs} |" for s, state in zip(studies, states, strict=True)]
     for study in studies:
         lines += [
             "",
@@ -43,5 +44,6 @@ def said(value: float, unit: str) -> str:
 def figure_row(figure: Figure) -> list[str]:
     """Name, value, interval, goal and whether it was reached."""
     interval = "" if isnan(figure.low) else f"{said(figure.low, figure.unit)} to {said(figure.high, figure.unit)}"
-    state = {True: "reached", False: "not reached", None: ""}[figure.is_met]
+    unjudged = "more runs needed" if figure.lacks_interval else ""
+    state = {True: "reached", False: "not reached", None: unjudged}[figure.is_met]
     return [figure.name, said(figure.value, figure.unit), interval, figure.goal, state]

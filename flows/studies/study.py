@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from math import nan, sqrt
+from math import isnan, nan, sqrt
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,11 @@ class Figure:
     goal: str = ""
     is_met: bool | None = None  # None: shown, not judged
 
+    @property
+    def lacks_interval(self) -> bool:
+        """Whether it has a goal and nothing to judge it by: one run has no interval."""
+        return bool(self.goal) and self.is_met is None and isnan(self.low)
+
 
 @dataclass(frozen=True)
 class Study:
@@ -43,9 +48,11 @@ class Study:
     seconds: float = nan
 
     @property
-    def is_met(self) -> bool:
-        """Whether every judged figure reached its goal."""
-        return all(figure.is_met is not False for figure in self.figures)
+    def state(self) -> str:
+        """Whether every judged figure reached its goal; more runs are needed where one has no interval."""
+        if any(figure.is_met is False for figure in self.figures):
+            return "not reached"
+        return "more runs needed" if any(figure.lacks_interval for figure in self.figures) else "reached"
 
 
 def mean_figure(name: str, values: Sequence[float] | np.ndarray, **more: Any) -> Figure:
@@ -81,13 +88,13 @@ def within(figure: Figure, bound: float) -> Figure:
 
 
 def at_least(figure: Figure, bound: float, *, said: str) -> Figure:
-    """Judge a figure that must be large: met when the lower end of its interval reaches the bound."""
-    return replace(figure, goal=f"at least {said}", is_met=figure.low >= bound)
+    """Judge a figure that must be large: met when the lower end of its interval, if any, reaches the bound."""
+    return replace(figure, goal=f"at least {said}", is_met=None if isnan(figure.low) else figure.low >= bound)
 
 
 def at_most(figure: Figure, bound: float, *, said: str) -> Figure:
-    """Judge a figure that must be small: met when the upper end of its interval stays below the bound."""
-    return replace(figure, goal=f"at most {said}", is_met=figure.high <= bound)
+    """Judge a figure that must be small: met when the upper end of its interval, if any, stays below the bound."""
+    return replace(figure, goal=f"at most {said}", is_met=None if isnan(figure.high) else figure.high <= bound)
 
 
 @dataclass(frozen=True)

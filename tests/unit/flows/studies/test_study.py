@@ -1,5 +1,6 @@
 """How studies judge figures and keep answers."""
 
+from dataclasses import replace
 from math import nan
 from pathlib import Path
 
@@ -55,7 +56,18 @@ def test_answers_are_kept_by_id_in_order_and_a_new_one_takes_the_place_of_the_ol
     answers.keep(answer("S10", Figure("a", 1.0)))
     answers.keep(answer("S2", Figure("b", 2.0, 1.0, 3.0, is_met=False)))
     answers.keep(answer("S2", Figure("b", 2.5, 2.0, 3.0, is_met=True)))
-    assert [(s.id, s.figures[0].value, s.is_met) for s in answers.all()] == [("S2", 2.5, True), ("S10", 1.0, True)]
+    found = [(s.id, s.figures[0].value, s.state) for s in answers.all()]
+    assert found == [("S2", 2.5, "reached"), ("S10", 1.0, "reached")]
+
+
+def test_a_study_of_one_run_says_that_it_takes_more_to_judge(tmp_path: Path) -> None:
+    one = at_least(mean_figure("gain", [9.0], unit="%"), 0.4, said="40 %")
+    assert one.is_met is None
+    write_page([answer("S3", one), answer("S4", one, replace(one, is_met=False))], tmp_path / "page.md")
+    page = (tmp_path / "page.md").read_text()
+    assert "| S3 | a question? | **more runs needed** | 3 |" in page
+    assert "| S4 | a question? | **not reached** | 3 |" in page
+    assert "| gain | 900.0% |  | at least 40 % | more runs needed |" in page
 
 
 def test_the_page_says_what_was_not_reached(tmp_path: Path) -> None:
