@@ -29,6 +29,9 @@ def main() -> None:
         )
         if done.returncode:
             sys.exit(f"prefect {' '.join(arguments)} failed:\n{done.stdout}{done.stderr}")
+    pages = environment["PREFECT_API_URL"].removesuffix("/api")
+    sys.stdout.write(f"The flows of prefect.yaml are at {pages}/deployments\n")  # later than "The platform is up"
+    sys.stdout.flush()
     worker = subprocess.Popen([*prefect, "worker", "start", "--pool", POOL], env=environment, cwd=REPOSITORY)
     try:
         sys.exit(worker.wait())

@@ -227,7 +227,8 @@ def test_every_server_says_that_it_is_well(platform):
     assert "did not answer" not in told
 
 
-def test_prefect_lists_every_deployment_with_its_schedule(prefect):
+def test_prefect_lists_every_deployment_with_its_schedule(platform, prefect):
+    assert f"The flows of prefect.yaml are at {platform.page('prefect', '/deployments')}" in platform.log.read_text()
     wanted = {d["name"]: d for d in yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]}
     listed = {d["name"]: d for d in prefect.post("/deployments/filter", json={}).json()}
     assert set(listed) == set(wanted)
