@@ -75,6 +75,30 @@ def test_what_the_calendar_moves_is_drawn_and_not_counted(tmp_path):
     assert f'"drift_score":{result["columns"]["base_price_13w"]:.5g}' in page
 
 
+@pytest.mark.parametrize(
+    ("moved", "expected", "said"),
+    [
+        (1, 0, "Dataset Drift is NOT detected. Dataset drift detection threshold is 0.24"),  # 1 of 6 watched
+        (2, 0, "Dataset Drift is detected."),  # 2 of 6
+        (2, 1, "Dataset Drift is detected."),  # 1 of 5, the crowd exactly
+        (2, 2, "Dataset Drift is NOT detected."),
+    ],
+)
+def test_what_evidently_says_of_all_columns_is_what_the_gate_says(tmp_path, moved, expected, said):
+    names = [f"x{at}" for at in range(5)]
+    old, new = (pd.DataFrame(np.random.default_rng(s).normal(size=(600, 5)), columns=names) for s in (1, 2))
+    new[names[:moved]] += 2
+    measured = measure_drift(
+        old.assign(empty=np.nan), new.assign(empty=np.nan), columns=[*names, "empty"], expected=names[:expected]
+    )
+    drift_report(old, new, drift=measured, path=tmp_path / "drift.html")
+    page = (tmp_path / "drift.html").read_text(encoding="utf-8")
+    assert said in page
+    assert (measured.state == "breach") == ("NOT" not in said)
+    assert f"{moved - expected} of {6 - expected} inputs moved far" in page
+    assert f"({moved - expected} out of 5)" in page
+
+
 def test_the_page_needs_nothing_from_outside_and_stays_small(drift):
     _, page = drift
     assert len(page.encode()) < MAX_BYTES
