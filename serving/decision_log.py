@@ -3,6 +3,7 @@
 import os
 import queue
 import threading
+import time
 import uuid
 from collections.abc import Mapping, Sequence
 from io import FileIO
@@ -72,30 +73,35 @@ class DecisionLog:
             log.error("decision_log_not_drained", rows=self._waiting)
 
     def _run(self) -> None:
-        done = False
-        while not done:
-            batch: list[Mapping[str, Any]] = []
-            item = self._queue.get()
-            self._closing.wait(GATHER_SECONDS)
-            while True:
-                if item is None:
-                    done = True
-                    break
-                batch.extend(item)
-                if len(batch) >= ROWS_A_BATCH:
-                    break
-                try:
-                    item = self._queue.get_nowait()
-                except queue.Empty:
-                    break
-            if batch:
-                self._write_until_done(batch)
+        is_closed = False
+        while not is_closed:
+            lines, is_closed = self._gathered()
+            if lines:
+                self._write_until_done(lines)
                 with self._lock:
-                    self._waiting -= len(batch)
+                    self._waiting -= len(lines)
         self._forget_file()
 
-    def _write_until_done(self, batch: Sequence[Mapping[str, Any]]) -> None:
-        text = b"".join(to_json(row) + b"\n" for row in batch)
+    def _gathered(self) -> tuple[list[bytes], bool]:
+        """The lines of the answers that come within a moment of the first, and whether none will come any more.
+
+        Each answer is put into lines when it comes: all at once would hold up the answers of that moment.
+        """
+        lines: list[bytes] = []
+        ends: float | None = None
+        while len(lines) < ROWS_A_BATCH:
+            try:
+                rows = self._queue.get(timeout=None if ends is None else max(0.0, ends - time.monotonic()))
+            except queue.Empty:
+                break
+            if rows is None:
+                return lines, True
+            lines.extend(to_json(row) + b"\n" for row in rows)
+            ends = ends or time.monotonic() + GATHER_SECONDS
+        return lines, False
+
+    def _write_until_done(self, lines: Sequence[bytes]) -> None:
+        text = b"".join(lines)
         while True:
             is_last_try = self._closing.is_set()
             try:
@@ -105,11 +111,11 @@ class DecisionLog:
                 log.error("decision_log_write_failed", folder=str(self._folder), error=str(error))  # noqa: TRY400 - no trace
                 self._take_back()
                 if is_last_try:
-                    self._metrics.decisions_dropped.inc(len(batch))
+                    self._metrics.decisions_dropped.inc(len(lines))
                     return
                 self._closing.wait(RETRY_SECONDS)
             else:
-                self._metrics.decisions_written.inc(len(batch))
+                self._metrics.decisions_written.inc(len(lines))
                 return
 
     def _write(self, text: bytes) -> None:

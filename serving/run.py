@@ -1,6 +1,7 @@
 """The server process, or several of them behind one port, which drain requests and decision log when told to stop."""
 
 import shutil
+import sys
 from typing import Any
 
 from fastapi import FastAPI
@@ -14,6 +15,7 @@ from serving.service import Limits
 
 CONNECTIONS = 512  # open at once, most of them idle; what works at once is bounded by Limits.in_flight
 GRACE_SECONDS = 10
+TURN_SECONDS = 0.001  # a thread that works keeps the others waiting so long; Python's 5 ms are longer than an answer
 START_SECONDS = 30  # until a worker must have started, or a silent one is replaced
 
 
@@ -62,6 +64,7 @@ def _application(settings: Settings, reader: FeatureReader | None, limits: Limit
     # imported late: the metrics decide at import whether they are shared, and the parent of workers needs none
     from serving.app import create_app
 
+    sys.setswitchinterval(TURN_SECONDS)
     share_one_arena()
     logs.configure()
     application = create_app(settings, reader=reader, limits=limits)
