@@ -254,7 +254,7 @@ def interleaved(arms: Mapping[str, Arm], *, blocks: int, calls: Mapping[str, int
 
 def times(slow: list[Block], fast: list[Block]) -> tuple[float, float, float]:
     """Ratio of CPU seconds a request, with its 95 % interval."""
-    return interval([cpu for _, cpu in slow], [cpu for _, cpu in fast])
+    return interval([cpu for _, cpu in slow], [cpu for _, cpu in fast], in_turns=True)
 
 
 def p99(blocks: list[Block]) -> float:
@@ -273,5 +273,5 @@ def line(what: str, arm: str, measured: list[Block], peer: list[Block]) -> tuple
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--blocks", type=int, default=20)
+    parser.add_argument("--blocks", type=int, default=40)
     main(parser.parse_args().blocks)

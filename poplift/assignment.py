@@ -5,6 +5,7 @@ Nothing is stored and nothing is random: the same names and salt give the same a
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2b
 from math import floor
 from typing import Final, Literal
@@ -88,6 +89,7 @@ def explore(
     return Draw(chosen, propensities(preferred, candidates=candidates, share=share), EXPLORED if explored else CHOSEN)
 
 
+@lru_cache(maxsize=256)
 def propensities(preferred: int, *, candidates: int, share: float) -> tuple[float, ...]:
     """Probability of every candidate where `preferred` is run unless one is drawn; they add up to one."""
     return tuple(share / candidates + (1 - share) * (k == preferred) for k in range(candidates))

@@ -4,12 +4,13 @@ import json
 import resource
 import threading
 import time
+import uuid
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from serving.decision_log import DecisionLog
+from serving.decision_log import DecisionLog, decision_ids
 from serving.metrics import Metrics
 
 
@@ -126,3 +127,12 @@ def test_a_day_has_files_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     log._write(b'{"n":2}\n')
     log._forget_file()
     assert sorted(p.name[:10] for p in tmp_path.glob("*.jsonl")) == ["2018-01-01", "2018-01-02"]
+
+
+def test_decision_ids_are_random_uuids_and_no_two_are_the_same():
+    drawn = decision_ids(2000)
+    parsed = [uuid.UUID(one) for one in drawn]
+    assert [str(one) for one in parsed] == drawn
+    assert {(one.version, one.variant) for one in parsed} == {(4, uuid.RFC_4122)}
+    assert len(set(drawn)) == 2000
+    assert decision_ids(0) == []
