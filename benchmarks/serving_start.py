@@ -43,7 +43,7 @@ def main(blocks: int) -> None:
             {PEER: lambda: process(peer), OURS: lambda: ours(settings, entity, expected)}, blocks=blocks
         )
     seconds = {arm: [sample.seconds for sample in taken] for arm, taken in samples.items()}
-    middle, low, high = interval(seconds[PEER], seconds[OURS])
+    middle, low, high = interval(seconds[PEER], seconds[OURS], in_turns=True)
     most = max(sample.megabytes for sample in samples[OURS])
     Result(
         name="serving_start",
