@@ -92,14 +92,13 @@ class FeastReader:
     def _opened(self) -> FeatureReader:
         if self._store is not None and self._is_planned:
             return self._store
-        from feature_repo.online.known_answers import KnownAnswers
-        from feature_repo.online.opening import open_reader
+        from feature_repo.online.opening import KnownAnswers, open_reader
 
         with self._opening:
             if self._store is None or not self._is_planned:
                 try:
-                    opened = open_reader(self._settings, service=self._service, known=KnownAnswers())
-                    self._store, self._is_planned = opened, True
+                    self._store = open_reader(self._settings, service=self._service, known=KnownAnswers())
+                    self._is_planned = True
                 except FileNotFoundError as error:
                     if self._store is None:
                         log.warning("no_read_plan", file=error.filename, effect="slow reads; run `poplift features`")
