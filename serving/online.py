@@ -92,12 +92,12 @@ class FeastReader:
     def _opened(self) -> FeatureReader:
         if self._store is not None and self._is_planned:
             return self._store
-        from feature_repo.online.opening import KnownAnswers, open_reader
+        from feature_repo.online.opening import open_reader
 
         with self._opening:
             if self._store is None or not self._is_planned:
                 try:
-                    self._store = open_reader(self._settings, service=self._service, known=KnownAnswers())
+                    self._store = open_reader(self._settings, service=self._service, remembers=True)
                     self._is_planned = True
                 except FileNotFoundError as error:
                     if self._store is None:

@@ -12,8 +12,8 @@ from poplift.feature_store import READ_DEADLINE, configuration, read_plan_path
 from poplift.settings import Settings
 
 
-def open_reader(settings: Settings, *, service: str, known: KnownAnswers | None = None) -> PlanReader:
-    """A reader of a feature service that follows its plan file; with `known` it takes an answer apart once.
+def open_reader(settings: Settings, *, service: str, remembers: bool = False) -> PlanReader:
+    """A reader of a feature service that follows its plan file; one that `remembers` takes an answer apart once.
 
     Raises FileNotFoundError where `poplift features` has left no plan yet, and PlanError for a file of another form.
     """
@@ -23,7 +23,7 @@ def open_reader(settings: Settings, *, service: str, known: KnownAnswers | None 
         _stored_values(configuration(settings, redis_options=READ_DEADLINE)["online_store"]),
         present_us=lambda: micros(settings.now()),
         skew_us=round(ALLOWED_SKEW_SECONDS * 1e6),
-        known=known,
+        known=KnownAnswers() if remembers else None,
     )
 
 

@@ -11,7 +11,6 @@ import pyarrow as pa
 import pytest
 
 from feature_repo.catalog import DEMAND_SERVING, DEMAND_TRAINING, EFFECTS, RUNNING, VIEWS
-from feature_repo.online.known_answers import KnownAnswers
 from feature_repo.online.opening import open_reader
 from feature_repo.online.plan import PlanError
 from poplift import feature_store
@@ -36,8 +35,8 @@ def assert_same(settings):
     asked = entities(settings)
     expected = feature_store.online_features(settings, service=DEMAND_SERVING, entities=asked)
     assert (expected.statuses["base_rate"] == 1).sum() > 50
-    for known in (None, KnownAnswers()):
-        reader = open_reader(settings, service=DEMAND_SERVING, known=known)
+    for remembers in (False, True):
+        reader = open_reader(settings, service=DEMAND_SERVING, remembers=remembers)
         for start, end in ((0, None), (0, 40), (0, 40), (30, 31), (30, 31)):  # only a part has all it asks for
             got = reader.read(asked[start:end])
             for of in ("values", "statuses", "event_timestamps"):
@@ -51,7 +50,7 @@ def test_a_reader_that_knows_what_redis_said_sees_every_write(tmp_path, redis_ur
     from feature_repo.definitions.repository import objects
 
     feature_store.apply(settings, objects(settings))
-    reader = open_reader(settings, service=DEMAND_SERVING, known=KnownAnswers())
+    reader = open_reader(settings, service=DEMAND_SERVING, remembers=True)
 
     def write(view, value, event):
         row = {key: KNOWN[key] for key in view.entities} | {feature.name: value for feature in view.features}
