@@ -8,7 +8,7 @@ import pytest
 from feature_repo.online.known_answers import Known, KnownAnswers
 from feature_repo.online.reader import Asked, EntityError, PlanReader, Stored
 from poplift.feature_store import OnlineFeatures
-from tests.unit.feature_repo.online.test_reader import DAY, NOW, PLAN, SKEW, InMemory, key, rows_of
+from tests.unit.feature_repo.online.test_reader import DAY, NOW, PLAN, SKEW, WEEK, InMemory, cell, key, rows_of
 
 ASKED = [{"outlet_id": "1", "week": 3}]
 MINUTE = 60_000_000
@@ -104,8 +104,10 @@ def test_another_order_of_the_same_entities_is_another_question():
 def test_a_key_of_another_type_is_refused_although_it_equals_a_known_one():
     moving = Moving()
     moving.plan = PLAN
-    moving.stored.rows.clear()
-    moving.rate([{"outlet_id": "1", "week": 1}])
+    moving.stored.rows["calendar", WEEK.encode({"week": [1]})[0]] = NOW, [cell(int64_val=3)]
+    for _ in range(2):
+        moving.rate([{"outlet_id": "1", "week": 1}])
+    assert moving.stored.taken_apart == 1
     with pytest.raises(EntityError, match="week is True"):
         moving.rate([{"outlet_id": "1", "week": True}])
 
